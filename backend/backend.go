@@ -1,0 +1,87 @@
+// Package backend defines how the engine stores bytes: whole named objects,
+// written atomically and durably, whose meaning the storage does not know.
+//
+// A driver (local, mem, sftp, s3) never sees a key or a plaintext. Everything
+// the commit protocol needs from storage is in the six methods of [Backend];
+// above all Create, which decides races between writers and collectors on
+// different machines. Package backendtest holds the contract as a test suite
+// that every driver must pass.
+//
+// Caveats that callers must live with:
+//
+//   - An error from Put or Create other than fs.ErrExist leaves the outcome
+//     open: after a time-out or a failed directory sync the object may or may
+//     not be there, now or later. Records made with Create therefore carry a
+//     random nonce, so that the owner of an existing record can be told.
+//   - Deleting is not required to be durable: an object deleted just before a
+//     power cut may be there again afterwards.
+//   - No object's name may be a directory of another's: "a" and "a/b" exclude
+//     each other on file systems, so no caller uses both.
+package backend
+
+import (
+	"context"
+	"io"
+	"iter"
+)
+
+// Backend stores whole named objects atomically and durably, ignorant of
+// their meaning. It is safe for concurrent use.
+//
+// Names are slash-separated relative paths such as "config" or
+// "packs/ab/<hex>"; [Check] says which are valid, and every method refuses
+// others with an error that matches [ErrName] before touching the storage.
+//
+// Every method gives up when its context is done, with an error that matches
+// the context's; what was under way by then may still happen. After Close
+// every method fails with fs.ErrClosed.
+type Backend interface {
+	// Put stores data under name, atomically replacing what is there: a
+	// concurrent reader sees all of the old object or all of the new one.
+	// When Put returns nil the object is durable. When it fails, the old
+	// object is still whole. Data is neither retained nor changed.
+	Put(ctx context.Context, name string, data []byte) error
+
+	// Create stores data under name only if no object has that name: exactly
+	// one of any number of racing Creates wins, everyone else gets an error
+	// that matches fs.ErrExist, and nobody ever sees a loser's data. The
+	// object is durable when Create returns nil. Data is neither retained
+	// nor changed.
+	Create(ctx context.Context, name string, data []byte) error
+
+	// Get returns a reader of the n bytes that start at offset off; n < 0
+	// reads to the end. A missing object is an error that matches
+	// fs.ErrNotExist. A range that starts or ends past the object's end is
+	// an error, from Get or at the latest io.ErrUnexpectedEOF from the
+	// reader; a range that ends exactly at the end is not. The reader
+	// belongs to the caller, who must close it, is for one goroutine, and
+	// keeps reading the same version of the object if that is replaced or
+	// deleted meanwhile, or fails. It reads under ctx, which must live as
+	// long as the reader.
+	Get(ctx context.Context, name string, off, n int64) (io.ReadCloser, error)
+
+	// List yields every object whose name starts with prefix, in ascending
+	// byte order of whole names. The prefix is "" or a valid name followed by
+	// "/"; one that no object has yields nothing. The listing holds every
+	// object whose Put or Create returned before the first step of the loop
+	// and which was not deleted since; objects made or deleted during the
+	// loop may or may not appear. It is lazy: a caller that stops early pays
+	// little. A driver's own temporary files are not shown; files that
+	// strangers left in the place are, as they are, so a name may fail
+	// [Check]. After yielding an error the sequence ends.
+	List(ctx context.Context, prefix string) iter.Seq2[Info, error]
+
+	// Delete removes the object. A missing one is an error that matches
+	// fs.ErrNotExist.
+	Delete(ctx context.Context, name string) error
+
+	// Close releases what the backend holds. Open readers stay usable until
+	// they are closed themselves.
+	Close() error
+}
+
+// Info describes one listed object.
+type Info struct {
+	Name string
+	Size int64 // bytes
+}
