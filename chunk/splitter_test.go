@@ -158,14 +158,11 @@ func TestSplitEveryLength(t *testing.T) {
 
 // Many buffers' worth: the tail is moved to the front in the middle of chunks.
 func TestSplitMovesTail(t *testing.T) {
-	n := 40 << 20
-	if testing.Short() {
-		n = 12 << 20
-	}
-	data := lcgBytes(5, n)
+	const size = 12 << 20
+	data := lcgBytes(5, size)
 	for _, p := range []Params{
 		{AESWindow, 10000, 300000, 17},
-		{AESWindow, 1 << 20, 8 << 20, 22},
+		{AESWindow, 1 << 20, 3 << 20, 20},
 		{Rabin, 10000, 300000, 17},
 	} {
 		c := mustNew(t, p, testSecret)
@@ -210,6 +207,30 @@ func TestSplitZeroWindowBoundary(t *testing.T) {
 	}
 	if len(seen) < 2 {
 		t.Fatal("no secret found that cuts zeros")
+	}
+}
+
+// Runs of zeros are stepped over, but not what follows at once.
+func TestFindAfterZeros(t *testing.T) {
+	w := mustNew(t, Params{AESWindow, 64, 65, 8}, testSecret).window
+	if w.zeroCuts {
+		t.Fatal("this secret does not step over zeros")
+	}
+	var s windowScratch
+	for _, n := range []int{0, 1} {
+		for edge := -1; edge <= 1; edge++ {
+			zeros := make([]byte, (n+1)*zeroBlock+windowSize-1+edge)
+			for seed := range uint64(600) {
+				b := append(zeros, lcgBytes(seed, 20)...)
+				want := -1
+				if i := w.findAny(b[len(zeros)-windowSize:], &s); i >= 0 {
+					want = len(zeros) - windowSize + i
+				}
+				if got := w.find(b, &s); got != want {
+					t.Fatalf("%d zeros, seed %d: found %d, want %d", len(zeros), seed, got, want)
+				}
+			}
+		}
 	}
 }
 
