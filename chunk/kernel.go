@@ -1,4 +1,4 @@
-//go:build amd64
+//go:build amd64 || arm64
 
 package chunk
 
@@ -12,6 +12,14 @@ const (
 	warmUp     = (windowSize - aes.BlockSize) / group   // groups before V is that of whole windows
 	oneGroupIn = (warmUp+1)*group + (aes.BlockSize - 1) // bytes read to test one group
 )
+
+// scanBlocks evaluates 16 positions a group, the first block being the 16 bytes
+// at p, and returns the index of the first group from the fourth on that has a
+// position with V & mask zero, or -1 if none has. It reads 16*groups + 15 bytes.
+// state must be zero, and holds V of the last group evaluated afterwards.
+//
+//go:noescape
+func scanBlocks(keys *roundKeys, state *[16][16]byte, p *byte, groups int, mask uint32) int
 
 // findKernel is find by the processor's AES instructions.
 func (w *window) findKernel(b []byte) int {
