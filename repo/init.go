@@ -1,0 +1,182 @@
+package repo
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"sync"
+
+	"vault/backend"
+	"vault/crypto"
+)
+
+// InitOptions say what kind of repository to make.
+type InitOptions struct {
+	Passphrase []byte
+	Cost       crypto.KDFCost // zero: crypto.DefaultKDFCost
+	AEAD       crypto.AEAD    // zero: what this CPU does best
+	Params     Params         // DefaultParams, changed where wanted; Created and Program are filled in
+	Label      string         // shown by `key list`
+	Env        Env
+}
+
+// ErrExists says that the place already holds a repository.
+var ErrExists = errors.New("there is a repository here already")
+
+// ErrNoExclusiveCreate says that the store lets several clients win a create
+// that only one may win, so that it cannot be shared between writers.
+var ErrNoExclusiveCreate = errors.New("the store does not create exclusively")
+
+// Init makes a repository in a place that [Probe] finds Uninitialised, and
+// nowhere else. Of several initialisers at once one wins and the others get
+// ErrExists. A crash leaves either a repository or a place that still counts
+// as uninitialised: the config is written last, by an exclusive create.
+func Init(ctx context.Context, be backend.Backend, o InitOptions) (*Repo, error) {
+	env := o.Env.withDefaults()
+	params := o.Params
+	params.Created, params.Program = env.Now(), env.Agent
+	if err := errors.Join(params.Validate(), checkPassphrase(o.Passphrase)); err != nil {
+		return nil, fmt.Errorf("init: %w", err)
+	}
+	switch status := Probe(ctx, be); status.State {
+	case Uninitialised:
+	case Sealed:
+		return nil, ErrExists
+	default:
+		return nil, status.Err
+	}
+	if params.Sharing == Shared {
+		if err := raceCreates(ctx, be, env.Rand); err != nil {
+			return nil, err
+		}
+	}
+	return create(ctx, be, o, env, params)
+}
+
+func checkPassphrase(p []byte) error {
+	if len(p) == 0 || len(p) > 4096 {
+		return fmt.Errorf("a passphrase has 1 to 4096 bytes, not %d", len(p))
+	}
+	return nil
+}
+
+// create writes the key slot, then the config.
+func create(ctx context.Context, be backend.Backend, o InitOptions, env Env, params Params) (*Repo, error) {
+	var master crypto.MasterKey
+	var head crypto.ConfigHead
+	var slot crypto.SlotID
+	for _, b := range [][]byte{master[:], head.Repo[:], slot[:]} {
+		if _, err := io.ReadFull(env.Rand, b); err != nil {
+			return nil, fmt.Errorf("init: read randomness: %w", err)
+		}
+	}
+	head.AEAD = o.AEAD
+	if head.AEAD == 0 {
+		head.AEAD = crypto.PreferredAEAD()
+	}
+	cost := o.Cost
+	if cost == (crypto.KDFCost{}) {
+		cost = crypto.DefaultKDFCost
+	}
+	keys := crypto.NewKeys(master, head.Repo, head.AEAD)
+	sealedSlot, err := crypto.SealSlot(master, o.Passphrase, crypto.SlotParams{
+		ID: slot, Repo: head.Repo, AEAD: head.AEAD, Cost: cost, ConfigHead: head.Encode(),
+		Created: params.Created, Label: o.Label, Host: env.Host,
+	}, env.Rand)
+	if err != nil {
+		return nil, fmt.Errorf("init: %w", err)
+	}
+	config, err := crypto.SealConfig(keys, head, params.encode(), env.Rand)
+	if err != nil {
+		return nil, fmt.Errorf("init: %w", err)
+	}
+	if err := be.Create(ctx, slotName(slot), sealedSlot); err != nil {
+		return nil, fmt.Errorf("init: %w", err)
+	}
+	if err := createConfig(ctx, be, config); err != nil {
+		if errors.Is(err, ErrExists) {
+			be.Delete(ctx, slotName(slot)) // best effort: a slot of another repository id does not count
+		}
+		return nil, err
+	}
+	dropStaleSlots(ctx, be, head.Repo)
+	return newRepo(be, env, keys, head, params, slot)
+}
+
+// createConfig is the moment at which the repository exists.
+func createConfig(ctx context.Context, be backend.Backend, config []byte) (err error) {
+	for range tries {
+		if err = be.Create(ctx, configName, config); err == nil {
+			return nil
+		}
+		if errors.Is(err, fs.ErrExist) {
+			there, rerr := backend.ReadAll(ctx, be, configName, maxConfig)
+			switch {
+			case rerr != nil:
+				return fmt.Errorf("init: a config exists, and reading it: %w", rerr)
+			case string(there) == string(config):
+				return nil // an earlier try was applied
+			}
+			return ErrExists
+		}
+		if ctx.Err() != nil {
+			break
+		}
+	}
+	return fmt.Errorf("init: %w", err)
+}
+
+// dropStaleSlots removes what an interrupted init left. With the config in
+// place no other repository id can ever be valid here.
+func dropStaleSlots(ctx context.Context, be backend.Backend, repo crypto.RepoID) {
+	var stale []string
+	for info, err := range be.List(ctx, keysDir) {
+		if err != nil {
+			return
+		}
+		if slot, err := readSlot(ctx, be, info.Name); err == nil && slot.Repo != repo {
+			stale = append(stale, info.Name)
+		}
+	}
+	for _, name := range stale {
+		be.Delete(ctx, name)
+	}
+}
+
+const racers = 16
+
+// raceCreates proves, as far as a test can, that of several creates of one
+// name exactly one wins. It uses a name under keys/, where leftovers are
+// harmless, and removes it again.
+func raceCreates(ctx context.Context, be backend.Backend, random io.Reader) error {
+	var id crypto.SlotID
+	if _, err := io.ReadFull(random, id[:]); err != nil {
+		return fmt.Errorf("init: read randomness: %w", err)
+	}
+	name := slotName(id)
+	errs := make([]error, racers)
+	var wg sync.WaitGroup
+	for i := range errs {
+		wg.Go(func() { errs[i] = be.Create(ctx, name, []byte{byte(i)}) })
+	}
+	wg.Wait()
+	won := 0
+	for _, err := range errs {
+		switch {
+		case err == nil:
+			won++
+		case !errors.Is(err, fs.ErrExist):
+			be.Delete(ctx, name)
+			return fmt.Errorf("init: %w", err)
+		}
+	}
+	if err := be.Delete(ctx, name); err != nil {
+		return fmt.Errorf("init: %w", err)
+	}
+	if won != 1 {
+		return fmt.Errorf("%w: %d of %d racing creates of %s won", ErrNoExclusiveCreate, won, racers, name)
+	}
+	return nil
+}

@@ -1,0 +1,121 @@
+package repo
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"strconv"
+	"strings"
+
+	"vault/crypto"
+	"vault/pack"
+)
+
+// Where objects lie. The names are part of the format (docs/format.md section 2).
+const (
+	configName  = "config"
+	ballastName = "ballast"
+	keysDir     = "keys/"
+	packsDir    = "packs/"
+	indexDir    = "index/"
+	sessionsDir = "sessions/"
+	commitsDir  = "commits/"
+	eventsDir   = "events/"
+	gcDir       = "gc/"
+	parityDir   = "parity/"
+)
+
+// Limits on whole objects (docs/format.md section 13), in bytes.
+const (
+	maxConfig  = 64 << 10
+	maxSlot    = 8 << 10
+	maxSession = 1 << 20
+	maxCommit  = 64 << 20
+	maxGC      = 256 << 20
+	maxIndex   = 1 << 30
+)
+
+func slotName(id crypto.SlotID) string       { return keysDir + id.String() }
+func sessionName(id crypto.SessionID) string { return sessionsDir + id.String() }
+func commitName(id crypto.SessionID) string  { return commitsDir + id.String() }
+func indexName(id [32]byte) string           { return indexDir + fmt.Sprintf("%x", id[:]) }
+func eventName(id crypto.SessionID, k uint32) string {
+	return fmt.Sprintf("%s%s/%08d", eventsDir, id, k)
+}
+func planName(n uint64) string { return fmt.Sprintf("%s%010d.plan", gcDir, n) }
+func doneName(n uint64) string { return fmt.Sprintf("%s%010d.done", gcDir, n) }
+
+// parseGC takes apart "gc/<n>.plan" or "gc/<n>.done".
+func parseGC(name string) (n uint64, kind crypto.Kind, ok bool) {
+	digits, found := strings.CutPrefix(name, gcDir)
+	if !found {
+		return 0, 0, false
+	}
+	digits, ext, _ := strings.Cut(digits, ".")
+	switch ext {
+	case "plan":
+		kind = crypto.KindPlan
+	case "done":
+		kind = crypto.KindDone
+	default:
+		return 0, 0, false
+	}
+	if len(digits) != 10 {
+		return 0, 0, false
+	}
+	n, err := strconv.ParseUint(digits, 10, 64)
+	return n, kind, err == nil && n > 0
+}
+
+// OwnName reports whether name is one that a repository of this format gives
+// to its objects. Strangers' files beside them are none of its business.
+func OwnName(name string) bool {
+	if name == configName || name == ballastName {
+		return true
+	}
+	dir, rest, found := strings.Cut(name, "/")
+	if !found {
+		return false
+	}
+	switch dir + "/" {
+	case keysDir:
+		return isHex(rest, 16)
+	case packsDir, parityDir:
+		if dir+"/" == packsDir {
+			shard, id, _ := strings.Cut(rest, "/")
+			return isHex(id, 64) && shard == id[:2]
+		}
+		return isHex(rest, 64)
+	case indexDir:
+		return isHex(rest, 64)
+	case sessionsDir, commitsDir:
+		_, err := crypto.ParseSessionID(rest)
+		return err == nil
+	case eventsDir:
+		sid, k, _ := strings.Cut(rest, "/")
+		_, err := crypto.ParseSessionID(sid)
+		_, kerr := strconv.ParseUint(k, 10, 32)
+		return err == nil && kerr == nil && len(k) == 8
+	case gcDir:
+		_, _, ok := parseGC(name)
+		return ok
+	}
+	return false
+}
+
+func isHex(s string, n int) bool {
+	return len(s) == n && strings.Trim(s, "0123456789abcdef") == ""
+}
+
+// parseIndexName returns the hash in "index/<hex>".
+func parseIndexName(name string) ([32]byte, bool) {
+	id, err := pack.ParseID(strings.TrimPrefix(name, indexDir))
+	return id, err == nil && strings.HasPrefix(name, indexDir)
+}
+
+// isMissing reports whether err says that an object is not there.
+func isMissing(err error) bool { return errors.Is(err, fs.ErrNotExist) }
+
+// isShort reports whether err says that an object ends too early.
+func isShort(err error) bool { return errors.Is(err, io.ErrUnexpectedEOF) }

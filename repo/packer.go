@@ -1,0 +1,219 @@
+package repo
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"sync/atomic"
+
+	"vault/crypto"
+	"vault/index"
+	"vault/pack"
+)
+
+// packer keeps the open pack of one kind. Lanes place segments in it; a pack
+// that is full and whose segments are all sealed and verified goes to the
+// uploader.
+type packer struct {
+	w    *Writer
+	kind crypto.BlobKind
+
+	mu   sync.Mutex // guards open
+	open *openPack
+}
+
+// openPack is a pack being filled. It is held by the packer while it is open
+// and by every lane that is sealing in it; whoever lets go last submits it.
+type openPack struct {
+	*pack.Builder
+	w    *Writer
+	buf  []byte
+	refs atomic.Int32
+}
+
+func newPacker(w *Writer, kind crypto.BlobKind) *packer { return &packer{w: w, kind: kind} }
+
+// place reserves room for a segment. The caller seals and verifies it, then
+// calls unref on the pack.
+func (p *packer) place(ctx context.Context, coded []byte, codec pack.Codec, raw int, blobs []pack.Blob) (*openPack, *pack.Slot, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for {
+		if p.open == nil {
+			next, err := p.w.upload.newPack(ctx, p.kind)
+			if err != nil {
+				return nil, nil, err
+			}
+			p.open = next
+		}
+		if slot, ok := p.open.Reserve(coded, codec, raw, blobs); ok {
+			p.open.refs.Add(1)
+			return p.open, slot, nil
+		}
+		p.open.unref()
+		p.open = nil
+	}
+}
+
+// closeOpen lets go of the open pack, if any.
+func (p *packer) closeOpen() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.open != nil {
+		p.open.unref()
+		p.open = nil
+	}
+}
+
+func (p *openPack) unref() {
+	if p.refs.Add(-1) == 0 {
+		p.w.upload.submit(p)
+	}
+}
+
+// uploader finishes packs, stores them, and gathers their index. The buffers
+// that packs are built in are few and used again: they bound the memory of a
+// backup, and waiting for one is how a slow store slows down the reading.
+type uploader struct {
+	w       *Writer
+	buffers chan []byte
+	queue   chan *openPack
+	workers sync.WaitGroup
+	flight  sync.WaitGroup // packs submitted and not yet stored
+	once    sync.Once
+
+	mu        sync.Mutex // guards what follows
+	rows      *index.Builder
+	ids       []crypto.ID
+	published [][32]byte
+}
+
+// flushRows is how many blobs an index segment of a running backup has.
+const flushRows = 1 << 16
+
+func newUploader(w *Writer) *uploader {
+	n := w.o.Uploads + 2 // one open pack of each kind
+	u := &uploader{w: w, buffers: make(chan []byte, n), queue: make(chan *openPack, n), rows: index.NewBuilder()}
+	for range n {
+		u.buffers <- nil
+	}
+	for range w.o.Uploads {
+		u.workers.Go(u.work)
+	}
+	return u
+}
+
+// newPack waits for a buffer and starts a pack in it.
+func (u *uploader) newPack(ctx context.Context, kind crypto.BlobKind) (*openPack, error) {
+	var buf []byte
+	select {
+	case buf = <-u.buffers:
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+	target := u.w.r.params.PackSize
+	if buf == nil {
+		buf = make([]byte, 0, target)
+	}
+	b, err := pack.NewBuilder(u.w.r.keys, u.w.sid, kind, target, buf[:0], u.w.r.env.Rand)
+	if err != nil {
+		u.buffers <- buf
+		return nil, err
+	}
+	u.flight.Add(1)
+	p := &openPack{Builder: b, w: u.w, buf: buf}
+	p.refs.Store(1)
+	return p, nil
+}
+
+// submit never blocks: there are no more packs than places in the queue.
+func (u *uploader) submit(p *openPack) { u.queue <- p }
+
+func (u *uploader) work() {
+	for p := range u.queue {
+		if err := u.store(p); err != nil {
+			u.w.fail(err)
+		}
+		u.flight.Done()
+	}
+}
+
+// store finishes one pack, stores it and indexes it.
+func (u *uploader) store(p *openPack) error {
+	defer func() { u.buffers <- p.buf }()
+	if u.w.ctx.Err() != nil || p.Empty() {
+		return nil // failed elsewhere, perhaps with a segment of this pack
+	}
+	f, err := p.Finish()
+	if err != nil {
+		return err
+	}
+	p.buf = f.Bytes[:0]
+	if err := u.w.r.be.Put(u.w.ctx, f.ID.Path(), f.Bytes); err != nil {
+		return fmt.Errorf("store pack %s: %w", f.ID, err)
+	}
+	u.w.stats.packs.Add(1)
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if err := u.rows.Add(f); err != nil {
+		return err
+	}
+	for _, s := range f.Directory.Segments {
+		for _, b := range s.Blobs {
+			u.ids = append(u.ids, b.ID)
+		}
+	}
+	if u.rows.Rows() >= flushRows {
+		return u.storeIndex()
+	}
+	return nil
+}
+
+// flushIndex stores what is gathered.
+func (u *uploader) flushIndex() error {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.rows.Rows() == 0 {
+		return nil
+	}
+	return u.storeIndex()
+}
+
+// storeIndex writes the gathered rows as an index segment; u.mu is held. Its
+// packs are durable by now.
+func (u *uploader) storeIndex() error {
+	payload := u.rows.Encode()
+	segment, err := index.NewSegment(payload)
+	if err != nil {
+		return fmt.Errorf("verify an index segment before it is stored: %w", err)
+	}
+	object, err := u.w.r.keys.SealEnvelope(crypto.KindIndex, u.w.sid, "", payload, u.w.r.env.Rand)
+	if err != nil {
+		return err
+	}
+	name := crypto.FileHash(object)
+	if err := u.w.r.be.Put(u.w.ctx, indexName(name), object); err != nil {
+		return fmt.Errorf("store index segment: %w", err)
+	}
+	u.published = append(u.published, name)
+	slices.SortFunc(u.published, compare32)
+	u.w.known.publish(segment, u.ids)
+	u.rows, u.ids = index.NewBuilder(), nil
+	return nil
+}
+
+// drain waits until every submitted pack is stored or given up.
+func (u *uploader) drain() { u.flight.Wait() }
+
+// stop ends the workers. Packs that are still open are dropped.
+func (u *uploader) stop() {
+	u.once.Do(func() {
+		for _, p := range u.w.packers {
+			p.closeOpen()
+		}
+		u.flight.Wait()
+		close(u.queue)
+		u.workers.Wait()
+	})
+}

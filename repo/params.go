@@ -1,0 +1,134 @@
+package repo
+
+import (
+	"fmt"
+	"time"
+
+	"vault/chunk"
+	"vault/internal/wire"
+	"vault/pack"
+	"vault/snapshot"
+)
+
+// Params are what is decided once, when a repository is initialised, and
+// sealed in its config (docs/format.md section 6).
+type Params struct {
+	Created time.Time // to the nanosecond
+	Program string    // what initialised it
+
+	Chunker     chunk.Params
+	PackSize    int        // bytes a full pack has
+	SegmentSize int        // plain bytes gathered into one segment
+	Compression pack.Level // what a writer uses when not told otherwise
+	Trees       snapshot.Thresholds
+
+	Sharing Sharing
+	Host    string // the one host that may use the repository, or ""
+}
+
+// Sharing says whether several writers may use a repository at once.
+type Sharing uint8
+
+const (
+	Shared       Sharing = 1 // the store's create-if-absent was seen to work
+	SingleWriter Sharing = 2 // it was not; the administrator promised one writer
+)
+
+// String names the mode as status prints it.
+func (s Sharing) String() string {
+	switch s {
+	case Shared:
+		return "shared"
+	case SingleWriter:
+		return "single-writer"
+	}
+	return fmt.Sprintf("sharing(%d)", uint8(s))
+}
+
+// Limits on parameters, beyond those of the packages they belong to.
+const (
+	minPackSize    = 64 << 10
+	maxPackSize    = 1 << 30
+	minSegmentSize = 4 << 10
+	maxSegmentSize = 16 << 20
+)
+
+// DefaultParams returns what init uses unless told otherwise.
+func DefaultParams() Params {
+	return Params{
+		Chunker:     chunk.DefaultParams(),
+		PackSize:    16 << 20,
+		SegmentSize: 512 << 10,
+		Compression: pack.LevelFastest,
+		Trees:       snapshot.DefaultThresholds(),
+		Sharing:     Shared,
+	}
+}
+
+// Validate reports what is wrong with the parameters, if anything.
+func (p Params) Validate() error {
+	if err := p.Chunker.Validate(); err != nil {
+		return err
+	}
+	if p.PackSize < minPackSize || p.PackSize > maxPackSize {
+		return fmt.Errorf("pack size of %d bytes is outside %d..%d", p.PackSize, minPackSize, maxPackSize)
+	}
+	if p.SegmentSize < minSegmentSize || p.SegmentSize > maxSegmentSize {
+		return fmt.Errorf("segment size of %d bytes is outside %d..%d", p.SegmentSize, minSegmentSize, maxSegmentSize)
+	}
+	if p.Compression > pack.LevelBest {
+		return fmt.Errorf("unknown compression level %d", p.Compression)
+	}
+	if p.Sharing != Shared && p.Sharing != SingleWriter {
+		return fmt.Errorf("unknown sharing mode %d", p.Sharing)
+	}
+	return p.Trees.Validate()
+}
+
+func appendTime(b []byte, t snapshot.Time) []byte {
+	return wire.AppendUvarint(wire.AppendVarint(b, t.Sec), uint64(t.Nsec))
+}
+
+func readTime(r *wire.Reader) snapshot.Time {
+	return snapshot.Time{Sec: r.Varint(), Nsec: uint32(r.Uvarint(999_999_999))}
+}
+
+func (p Params) encode() []byte {
+	b := []byte{1}
+	b = appendTime(b, snapshot.TimeOf(p.Created))
+	b = wire.AppendString(b, p.Program)
+	b = append(b, uint8(p.Chunker.Algorithm))
+	b = wire.AppendUvarint(b, uint64(p.Chunker.Min))
+	b = wire.AppendUvarint(b, uint64(p.Chunker.Max))
+	b = append(b, p.Chunker.Bits)
+	b = wire.AppendUvarint(b, uint64(p.PackSize))
+	b = wire.AppendUvarint(b, uint64(p.SegmentSize))
+	b = append(b, uint8(p.Compression))
+	b = p.Trees.Append(b)
+	b = append(b, uint8(p.Sharing))
+	return wire.AppendString(b, p.Host)
+}
+
+func decodeParams(b []byte) (Params, error) {
+	r := wire.NewReader(b)
+	if v := r.U8(); v != 1 {
+		r.Fail("config payload version %d", v)
+	}
+	var p Params
+	p.Created = readTime(r).Time()
+	p.Program = r.String(64)
+	p.Chunker.Algorithm = chunk.Algorithm(r.U8())
+	p.Chunker.Min = int(r.Uvarint(chunk.MaxChunk))
+	p.Chunker.Max = int(r.Uvarint(chunk.MaxChunk))
+	p.Chunker.Bits = r.U8()
+	p.PackSize = int(r.Uvarint(maxPackSize))
+	p.SegmentSize = int(r.Uvarint(maxSegmentSize))
+	p.Compression = pack.Level(r.U8())
+	p.Trees = snapshot.ReadThresholds(r)
+	p.Sharing = Sharing(r.U8())
+	p.Host = r.String(256)
+	if err := r.Done(); err != nil {
+		return Params{}, err
+	}
+	return p, p.Validate()
+}

@@ -1,0 +1,148 @@
+// Package repo joins keys, packs, index and backend into one store of backups.
+//
+// A place is asked what it holds with [Probe], made a repository with [Init],
+// and opened with [Open], which returns a [Repo] that is ready: keys derived,
+// parameters known. A Repo never changes and is safe for concurrent use; it
+// reads. Everything that changes while a backup is written - open packs,
+// pending blobs, uploads - belongs to a [Writer], so that a crash loses a
+// Writer and never a Repo. What a Writer stored becomes visible at once and
+// whole, by the one record that [Writer.Commit] creates.
+//
+// What is visible, and why no lock and no clock is needed for it, is written
+// in section 12 of docs/format.md.
+package repo
+
+import (
+	"context"
+	"crypto/rand"
+	"io"
+	"sync"
+	"time"
+
+	"vault/backend"
+	"vault/chunk"
+	"vault/crypto"
+)
+
+// Env is what the engine needs from the world, so that tests can supply their
+// own. The zero value of a field means the real thing.
+type Env struct {
+	Now   func() time.Time                       // the clock
+	After func(d time.Duration) <-chan time.Time // a timer
+	Rand  io.Reader                              // randomness for keys, salts and ids
+	Host  string                                 // this machine's name, recorded in sessions and slots
+	PID   int                                    // this process, recorded in sessions
+	Agent string                                 // program and version, recorded in sessions, commits and the config
+	Warn  func(object string, err error)         // something odd that does not stop the work; may be nil
+}
+
+func (e Env) withDefaults() Env {
+	if e.Now == nil {
+		e.Now = time.Now
+	}
+	if e.After == nil {
+		e.After = time.After
+	}
+	if e.Rand == nil {
+		e.Rand = rand.Reader
+	}
+	if e.Warn == nil {
+		e.Warn = func(string, error) {}
+	}
+	if e.Agent == "" {
+		e.Agent = "vault"
+	}
+	return e
+}
+
+// Repo is an opened repository. It is safe for concurrent use.
+type Repo struct {
+	be      backend.Backend
+	env     Env
+	keys    *crypto.Keys
+	head    crypto.ConfigHead
+	params  Params
+	chunker *chunk.Chunker
+	slot    crypto.SlotID // the key slot that opened it
+	reader  *reader
+
+	mu   sync.Mutex // guards view
+	view *view      // newest state seen, nil until first needed
+}
+
+// newRepo builds the opened repository from what the config and a key slot
+// gave. It asks the backend nothing.
+func newRepo(be backend.Backend, env Env, keys *crypto.Keys, head crypto.ConfigHead, p Params, slot crypto.SlotID) (*Repo, error) {
+	chunker, err := chunk.New(p.Chunker, keys.ChunkerSecret())
+	if err != nil {
+		return nil, &StateError{State: Damaged, Object: "config", Err: err}
+	}
+	r := &Repo{be: be, env: env, keys: keys, head: head, params: p, chunker: chunker, slot: slot}
+	r.reader = newReader(be, keys)
+	return r, nil
+}
+
+// ID returns the repository's id.
+func (r *Repo) ID() crypto.RepoID { return r.head.Repo }
+
+// Slot returns the key slot that opened the repository.
+func (r *Repo) Slot() crypto.SlotID { return r.slot }
+
+// AEAD returns the cipher of the repository.
+func (r *Repo) AEAD() crypto.AEAD { return r.head.AEAD }
+
+// Params returns the repository's parameters, fixed when it was initialised.
+func (r *Repo) Params() Params { return r.params }
+
+// Chunker returns the splitter of the repository; it is safe for concurrent use.
+func (r *Repo) Chunker() *chunk.Chunker { return r.chunker }
+
+// PageHash decides where directories are cut into pages (docs/format.md section 9).
+func (r *Repo) PageHash(level uint8, name string) uint64 { return r.keys.PageHash(level, name) }
+
+// BlobID names content; equal content of one kind has one name.
+func (r *Repo) BlobID(kind crypto.BlobKind, data []byte) crypto.ID { return r.keys.BlobID(kind, data) }
+
+// Backend returns the storage, for those who look at objects themselves: check,
+// repair, inspection. Everyone else uses the methods of Repo and Writer.
+func (r *Repo) Backend() backend.Backend { return r.be }
+
+// Keys returns the keys, for the same few.
+func (r *Repo) Keys() *crypto.Keys { return r.keys }
+
+// Close closes the backend.
+func (r *Repo) Close() error { return r.be.Close() }
+
+// current returns the newest state that this Repo has seen, loading it when
+// there is none yet.
+func (r *Repo) current(ctx context.Context) (*view, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.view != nil {
+		return r.view, nil
+	}
+	v, err := r.load(ctx, nil)
+	if err != nil {
+		return nil, err
+	}
+	r.view = v
+	return v, nil
+}
+
+// Refresh reads the repository's state again: backups and index as they are
+// now. What was read before and cannot have changed is not fetched twice.
+func (r *Repo) Refresh(ctx context.Context) error {
+	_, err := r.refresh(ctx)
+	return err
+}
+
+func (r *Repo) refresh(ctx context.Context) (*view, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	v, err := r.load(ctx, r.view)
+	if err != nil {
+		return nil, err
+	}
+	r.view = v
+	return v, nil
+}

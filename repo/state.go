@@ -1,0 +1,222 @@
+package repo
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+
+	"vault/backend"
+	"vault/crypto"
+)
+
+// State is what a place turned out to be, decided by evidence: which objects
+// exist, what their bytes are, and which error the storage gave.
+type State uint8
+
+const (
+	Unknown       State = iota
+	Ready               // opened
+	Sealed              // a sound repository; no passphrase was tried
+	Uninitialised       // no config and none of our names
+	WrongKey            // sound, but no key slot opens with this passphrase
+	Damaged             // config or keys missing or unreadable while other objects exist
+	Unreachable         // the storage could not be asked
+	Unsupported         // made by a newer program
+)
+
+// String is the state as `status --json` prints it.
+func (s State) String() string {
+	switch s {
+	case Ready:
+		return "ready"
+	case Sealed:
+		return "sealed"
+	case Uninitialised:
+		return "uninitialised"
+	case WrongKey:
+		return "wrong_key"
+	case Damaged:
+		return "damaged"
+	case Unreachable:
+		return "unreachable"
+	case Unsupported:
+		return "unsupported"
+	}
+	return "unknown"
+}
+
+// StateError says why a repository cannot be used, or which of its objects is
+// not what was written.
+type StateError struct {
+	State  State
+	Object string // what was looked at, or "" for the place as a whole
+	Err    error  // the evidence
+}
+
+// Error names state, object and evidence.
+func (e *StateError) Error() string {
+	what := ""
+	switch e.State {
+	case Uninitialised:
+		what = "there is no repository here"
+	case WrongKey:
+		what = "the passphrase opens none of the repository's key slots"
+	case Damaged:
+		what = "repository damaged"
+	case Unreachable:
+		what = "repository unreachable"
+	case Unsupported:
+		what = "the repository needs a newer program"
+	default:
+		what = "repository " + e.State.String()
+	}
+	if e.Object != "" {
+		what += ": " + e.Object
+	}
+	if e.Err != nil {
+		what += ": " + e.Err.Error()
+	}
+	return what
+}
+
+// Unwrap returns the evidence.
+func (e *StateError) Unwrap() error { return e.Err }
+
+// StateOf returns the state that err tells of. An error of the storage that
+// says it could not be asked is Unreachable; one that tells nothing is Unknown.
+func StateOf(err error) State {
+	var s *StateError
+	switch {
+	case err == nil:
+		return Ready
+	case errors.As(err, &s):
+		return s.State
+	case errors.Is(err, backend.ErrUnreachable):
+		return Unreachable
+	}
+	return Unknown
+}
+
+// damaged wraps what is wrong with an object's bytes.
+func damaged(object string, err error) error {
+	state := Damaged
+	if errors.Is(err, crypto.ErrUnsupported) {
+		state = Unsupported
+	}
+	return &StateError{State: state, Object: object, Err: err}
+}
+
+// Status is what can be told of a place without a passphrase.
+type Status struct {
+	State State
+	Err   error // the evidence when State is not Sealed; a *StateError
+	Repo  crypto.RepoID
+	Slots int // intact key slots
+}
+
+// Probe asks which state the place is in, reading little and writing nothing.
+// Without a passphrase a sound repository is Sealed.
+func Probe(ctx context.Context, be backend.Backend) Status {
+	f, err := findKeys(ctx, be)
+	if err != nil {
+		return Status{State: StateOf(err), Err: err, Repo: f.head.Repo, Slots: len(f.slots)}
+	}
+	return Status{State: Sealed, Repo: f.head.Repo, Slots: len(f.slots)}
+}
+
+// found is what the config and the key slots of a place are.
+type found struct {
+	config []byte
+	head   crypto.ConfigHead
+	slots  []crypto.Slot // intact, of this repository
+}
+
+// findKeys reads config and key slots. Every error is a *StateError.
+func findKeys(ctx context.Context, be backend.Backend) (f found, err error) {
+	f.config, err = backend.ReadAll(ctx, be, configName, maxConfig)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return f, withoutConfig(ctx, be)
+	case errors.Is(err, backend.ErrTooLarge):
+		return f, damaged(configName, err)
+	case err != nil:
+		return f, &StateError{State: Unreachable, Object: configName, Err: err}
+	}
+	if f.head, err = crypto.ParseConfigHead(f.config); err != nil {
+		return f, damaged(configName, err)
+	}
+	if f.head.Mandatory != 0 {
+		return f, damaged(configName, fmt.Errorf("%w: feature bits %#x", crypto.ErrUnsupported, f.head.Mandatory))
+	}
+	f.slots, err = readSlots(ctx, be, f.head)
+	return f, err
+}
+
+// readSlots returns the intact slots of the repository. Slots of another
+// repository id are what an interrupted or beaten init left; they do not count.
+func readSlots(ctx context.Context, be backend.Backend, head crypto.ConfigHead) (slots []crypto.Slot, err error) {
+	var broken error
+	for info, err := range be.List(ctx, keysDir) {
+		if err != nil {
+			return nil, &StateError{State: Unreachable, Object: keysDir, Err: err}
+		}
+		if !OwnName(info.Name) {
+			continue
+		}
+		slot, err := readSlot(ctx, be, info.Name)
+		switch {
+		case err == nil && slot.Repo == head.Repo:
+			slots = append(slots, slot)
+		case errors.Is(err, fs.ErrNotExist):
+		case err != nil && StateOf(err) == Unreachable:
+			return nil, err
+		case err != nil:
+			broken = err
+		}
+	}
+	if len(slots) > 0 {
+		return slots, nil
+	}
+	if broken != nil {
+		return nil, broken
+	}
+	return nil, &StateError{State: Damaged, Object: keysDir, Err: errors.New("the config is there, but no key slot that belongs to it")}
+}
+
+func readSlot(ctx context.Context, be backend.Backend, name string) (crypto.Slot, error) {
+	b, err := backend.ReadAll(ctx, be, name, maxSlot)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return crypto.Slot{}, err
+	case errors.Is(err, backend.ErrTooLarge):
+		return crypto.Slot{}, damaged(name, err)
+	case err != nil:
+		return crypto.Slot{}, &StateError{State: Unreachable, Object: name, Err: err}
+	}
+	slot, err := crypto.ParseSlot(b)
+	if err != nil {
+		return crypto.Slot{}, damaged(name, err)
+	}
+	if slotName(slot.ID) != name {
+		return crypto.Slot{}, damaged(name, fmt.Errorf("%w: it is the key slot %s under another name", crypto.ErrDamaged, slot.ID))
+	}
+	return slot, nil
+}
+
+// withoutConfig tells an empty place from one that lost its config. What a
+// crashed init leaves - key slots, the ballast - still counts as uninitialised.
+func withoutConfig(ctx context.Context, be backend.Backend) error {
+	for info, err := range be.List(ctx, "") {
+		if err != nil {
+			return &StateError{State: Unreachable, Err: err}
+		}
+		if info.Name == configName {
+			return &StateError{State: Unreachable, Object: configName, Err: errors.New("listed, but reading it says that it does not exist")}
+		}
+		if OwnName(info.Name) && info.Name != ballastName && info.Name[:min(len(info.Name), len(keysDir))] != keysDir {
+			return &StateError{State: Damaged, Object: configName, Err: fmt.Errorf("the config is missing, but %s exists", info.Name)}
+		}
+	}
+	return &StateError{State: Uninitialised}
+}

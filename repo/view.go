@@ -1,0 +1,334 @@
+package repo
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+
+	"vault/crypto"
+	"vault/index"
+	"vault/pack"
+	"vault/snapshot"
+)
+
+// view is the state of the repository at one moment: what is visible and
+// where its blobs lie. It never changes.
+type view struct {
+	gc        gcState  // what gc/ held
+	done      *done    // newest done, or nil
+	doneHash  [32]byte // its hash, zero if none
+	plan      *plan    // newest plan, done or not, or nil
+	commits   map[crypto.SessionID]*snapshot.Commit
+	events    map[crypto.SessionID]lifecycle
+	segments  map[[32]byte]*index.Segment
+	index     *index.Index
+	condemned map[pack.ID]struct{} // packs of the newest plan that a writer must not build upon
+}
+
+// gcState is what a listing of gc/ tells.
+type gcState struct {
+	newest, plan, done uint64 // highest n of any, of the plans, of the dones
+}
+
+func (r *Repo) listGC(ctx context.Context) (g gcState, err error) {
+	for info, err := range r.be.List(ctx, gcDir) {
+		if err != nil {
+			return g, fmt.Errorf("list %s: %w", gcDir, err)
+		}
+		n, kind, ok := parseGC(info.Name)
+		switch {
+		case !ok:
+			r.env.Warn(info.Name, errors.New("unknown name"))
+		case kind == crypto.KindPlan:
+			g.plan = max(g.plan, n)
+		default:
+			g.done = max(g.done, n)
+		}
+	}
+	g.newest = max(g.plan, g.done)
+	return g, nil
+}
+
+// load reads the state of the repository. What old already holds and cannot
+// have changed is taken from it.
+func (r *Repo) load(ctx context.Context, old *view) (*view, error) {
+	for range tries {
+		v, err := r.loadOnce(ctx, old)
+		if !isMissing(err) {
+			return v, err
+		}
+		// Something listed or named was gone when it was read. If a
+		// collection has moved on, the new state does not need it.
+		g, gerr := r.listGC(ctx)
+		if gerr != nil {
+			return nil, gerr
+		}
+		if v != nil && v.gc == g {
+			return nil, &StateError{State: Damaged, Err: err}
+		}
+	}
+	return nil, errors.New("read repository state: collections keep moving it; try again")
+}
+
+// loadOnce returns the view with gc set, also beside an error.
+func (r *Repo) loadOnce(ctx context.Context, old *view) (*view, error) {
+	if old == nil {
+		old = &view{}
+	}
+	v := &view{condemned: map[pack.ID]struct{}{}}
+	g, err := r.listGC(ctx)
+	if err != nil {
+		return nil, err
+	}
+	v.gc = g
+	if err := r.loadGC(ctx, v, g); err != nil {
+		return v, err
+	}
+	if err := r.loadCommits(ctx, v, old); err != nil {
+		return v, err
+	}
+	if err := r.loadEvents(ctx, v); err != nil {
+		return v, err
+	}
+	return v, r.loadIndex(ctx, v, old)
+}
+
+func (r *Repo) loadGC(ctx context.Context, v *view, g gcState) error {
+	if g.done > 0 {
+		payload, object, err := r.fetch(ctx, crypto.KindDone, doneName(g.done), maxGC)
+		if err != nil {
+			return err
+		}
+		d, err := decodeDone(payload)
+		if err != nil || d.N != g.done {
+			return damaged(doneName(g.done), errors.Join(err, numbered(d.N, g.done)))
+		}
+		v.done, v.doneHash = &d, crypto.FileHash(object)
+	}
+	if g.plan > 0 {
+		payload, _, err := r.fetch(ctx, crypto.KindPlan, planName(g.plan), maxGC)
+		if err != nil {
+			return err
+		}
+		p, err := decodePlan(payload)
+		if err != nil || p.N != g.plan {
+			return damaged(planName(g.plan), errors.Join(err, numbered(p.N, g.plan)))
+		}
+		v.plan = &p
+		for _, id := range p.Condemned {
+			v.condemned[id] = struct{}{}
+		}
+	}
+	return nil
+}
+
+func numbered(got, want uint64) error {
+	if got != want {
+		return fmt.Errorf("it says that it is generation %d", got)
+	}
+	return nil
+}
+
+// loadCommits reads every commit that is not void. A commit that is listed
+// and then missing was dropped by a collection.
+func (r *Repo) loadCommits(ctx context.Context, v, old *view) error {
+	v.commits = make(map[crypto.SessionID]*snapshot.Commit, len(old.commits))
+	for info, err := range r.be.List(ctx, commitsDir) {
+		if err != nil {
+			return fmt.Errorf("list %s: %w", commitsDir, err)
+		}
+		sid, err := crypto.ParseSessionID(info.Name[len(commitsDir):])
+		if err != nil {
+			r.env.Warn(info.Name, errors.New("unknown name"))
+			continue
+		}
+		c := old.commits[sid]
+		if c == nil {
+			c, err = r.readCommit(ctx, sid)
+			if isMissing(err) && v.done != nil && !v.done.lists(sid) {
+				continue
+			}
+			if err != nil {
+				return err
+			}
+		}
+		if c.Kind == snapshot.KindKilled || !v.void(sid, c.Backup.Generation) {
+			v.commits[sid] = c
+		}
+	}
+	return nil
+}
+
+func (r *Repo) readCommit(ctx context.Context, sid crypto.SessionID) (*snapshot.Commit, error) {
+	payload, _, err := r.fetch(ctx, crypto.KindCommit, commitName(sid), maxCommit)
+	if err != nil {
+		return nil, err
+	}
+	c, err := snapshot.DecodeCommit(sid, payload)
+	if err != nil {
+		return nil, damaged(commitName(sid), err)
+	}
+	return c, nil
+}
+
+// void reports whether a commit of that generation never counts: a later
+// collection closed without it.
+func (v *view) void(sid crypto.SessionID, generation uint64) bool {
+	return v.done != nil && generation < v.done.N && !v.done.lists(sid)
+}
+
+// loadIndex reads the index segments that count: those of the newest done and
+// of the commits that it does not list yet.
+func (r *Repo) loadIndex(ctx context.Context, v, old *view) error {
+	names := map[[32]byte]struct{}{}
+	if v.done != nil {
+		for _, name := range v.done.Index {
+			names[name] = struct{}{}
+		}
+	}
+	for sid, c := range v.commits {
+		if c.Kind == snapshot.KindKilled || v.done != nil && v.done.lists(sid) {
+			continue
+		}
+		for _, name := range c.Backup.Index {
+			names[name] = struct{}{}
+		}
+	}
+	v.segments = make(map[[32]byte]*index.Segment, len(names))
+	list := make([]*index.Segment, 0, len(names))
+	for name := range names {
+		s := old.segments[name]
+		if s == nil {
+			var err error
+			if s, err = r.readSegment(ctx, name); err != nil {
+				return err
+			}
+		}
+		v.segments[name] = s
+		list = append(list, s)
+	}
+	v.index = index.New(list...)
+	return nil
+}
+
+func (r *Repo) readSegment(ctx context.Context, name [32]byte) (*index.Segment, error) {
+	payload, object, err := r.fetch(ctx, crypto.KindIndex, indexName(name), maxIndex)
+	if err != nil {
+		return nil, err
+	}
+	if crypto.FileHash(object) != name {
+		return nil, damaged(indexName(name), errors.New("it is another index segment under this name"))
+	}
+	s, err := index.NewSegment(payload)
+	if err != nil {
+		return nil, damaged(indexName(name), err)
+	}
+	return s, nil
+}
+
+// lifecycle is what the events of a backup come to.
+type lifecycle struct {
+	last   uint32    // highest k
+	state  EventKind // the deciding one of forget, unforget, collected; 0 if none
+	events []Event
+}
+
+func (r *Repo) loadEvents(ctx context.Context, v *view) error {
+	v.events = map[crypto.SessionID]lifecycle{}
+	for info, err := range r.be.List(ctx, eventsDir) {
+		if err != nil {
+			return fmt.Errorf("list %s: %w", eventsDir, err)
+		}
+		if !OwnName(info.Name) {
+			r.env.Warn(info.Name, errors.New("unknown name"))
+			continue
+		}
+		var k uint32
+		text := info.Name[len(eventsDir):]
+		sid, _ := crypto.ParseSessionID(text[:len(text)-9])
+		fmt.Sscanf(text[len(text)-8:], "%08d", &k)
+		payload, _, err := r.fetch(ctx, crypto.KindEvent, info.Name, maxSession)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // collected with its backup meanwhile
+		}
+		if err != nil {
+			return err
+		}
+		e, err := decodeEvent(payload)
+		if err != nil {
+			return damaged(info.Name, err)
+		}
+		l := v.events[sid]
+		l.last, l.events = k, append(l.events, e) // the listing is in order
+		if e.Kind <= EventCollected {
+			l.state = e.Kind
+		}
+		v.events[sid] = l
+	}
+	return nil
+}
+
+// backups returns the visible backups: commits of kind backup, not void, not
+// forgotten; ascending by time, ties by id.
+func (v *view) backups() []*snapshot.Backup {
+	var list []*snapshot.Backup
+	for sid, c := range v.commits {
+		if c.Kind != snapshot.KindBackup {
+			continue
+		}
+		if s := v.events[sid].state; s == EventForget || s == EventCollected {
+			continue
+		}
+		list = append(list, c.Backup)
+	}
+	slices.SortFunc(list, snapshot.Compare)
+	return list
+}
+
+// newest returns the id with the latest clock part, or zero.
+func (v *view) newest() (newest crypto.SessionID) {
+	for sid := range v.commits {
+		if compareSID(newest, sid) < 0 {
+			newest = sid
+		}
+	}
+	return newest
+}
+
+// Backups returns the backups that are visible now, oldest first. Each call
+// looks at the store again.
+func (r *Repo) Backups(ctx context.Context) ([]*snapshot.Backup, error) {
+	v, err := r.refresh(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return v.backups(), nil
+}
+
+// Roots returns every commit that keeps blobs alive: backups, forgotten ones
+// that are not collected yet, and checkpoints.
+func (r *Repo) Roots(ctx context.Context) ([]*snapshot.Backup, error) {
+	v, err := r.current(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var list []*snapshot.Backup
+	for _, c := range v.commits {
+		if c.Kind != snapshot.KindKilled {
+			list = append(list, c.Backup)
+		}
+	}
+	slices.SortFunc(list, snapshot.Compare)
+	return list, nil
+}
+
+// Index returns the index as it was when the state was last read.
+func (r *Repo) Index(ctx context.Context) (*index.Index, error) {
+	v, err := r.current(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return v.index, nil
+}

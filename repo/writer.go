@@ -1,0 +1,401 @@
+package repo
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"vault/crypto"
+	"vault/index"
+	"vault/pack"
+	"vault/snapshot"
+)
+
+// WriterOptions tune a Writer. The zero value is right for most.
+type WriterOptions struct {
+	Compression *pack.Level // instead of the repository's own
+	Uploads     int         // packs on their way at once; default 2
+	DryRun      bool        // names and looks up, stores nothing, cannot commit
+}
+
+// Writer stores blobs and commits them as one backup. It is safe for
+// concurrent use; its lanes are not. The order of a backup is fixed by the
+// protocol: the session is announced, then packs are stored, then index
+// segments, then the one commit record that makes everything visible.
+type Writer struct {
+	r       *Repo
+	o       WriterOptions
+	sid     crypto.SessionID
+	view    *view // read after the session was announced
+	session session
+	object  []byte // the session as stored
+
+	known   known
+	packers [2]*packer // by kind, tree last
+	upload  *uploader
+
+	ctx    context.Context // ends when the writer fails or is done
+	cancel context.CancelCauseFunc
+	beat   sync.WaitGroup
+
+	mu    sync.Mutex // guards lanes
+	lanes []*Lane
+
+	stats struct{ blobs, raw, stored, packs atomic.Int64 }
+}
+
+// Stats count what a Writer has stored.
+type Stats struct {
+	Blobs  int64 // blobs that were new
+	Raw    int64 // their plain bytes
+	Stored int64 // bytes of their segments, compressed and sealed
+	Packs  int64 // packs stored
+}
+
+// ErrKilled says that a collector gave the session up before it committed:
+// nothing of it became visible.
+var ErrKilled = errors.New("a garbage collection gave this session up before it committed")
+
+// ErrVoid says that the commit landed after a collection had closed without
+// it, so that it does not count.
+var ErrVoid = errors.New("the commit came too late: a garbage collection had closed without it")
+
+// errFinished is the cause of a writer's context after commit or abort.
+var errFinished = errors.New("repo: the writer is finished")
+
+// Begin announces a session and returns its Writer. Cancelling ctx stops it.
+func (r *Repo) Begin(ctx context.Context, o WriterOptions) (*Writer, error) {
+	if o.Uploads <= 0 {
+		o.Uploads = 2
+	}
+	w := &Writer{r: r, o: o}
+	if err := w.announce(ctx); err != nil {
+		return nil, err
+	}
+	v, err := r.refresh(ctx)
+	if err != nil {
+		w.settle(ctx)
+		return nil, err
+	}
+	w.view = v
+	w.ctx, w.cancel = context.WithCancelCause(ctx)
+	w.known.reset(v.index, v.condemned)
+	w.upload = newUploader(w)
+	w.packers[0] = newPacker(w, crypto.BlobData)
+	w.packers[1] = newPacker(w, crypto.BlobTree)
+	if !o.DryRun {
+		w.beat.Go(w.heartbeat)
+	}
+	return w, nil
+}
+
+// ID returns the session's id, which becomes the Backup ID.
+func (w *Writer) ID() crypto.SessionID { return w.sid }
+
+// announce creates the session record under a generation that does not move
+// meanwhile (protocol: list, create, list again).
+func (w *Writer) announce(ctx context.Context) error {
+	for range 10 {
+		before, err := w.r.listGC(ctx)
+		if err != nil {
+			return err
+		}
+		now, err := w.clock(ctx)
+		if err != nil {
+			return err
+		}
+		if w.sid, err = crypto.NewSessionID(now, w.r.env.Rand); err != nil {
+			return err
+		}
+		w.session = session{
+			Generation: before.newest, Started: snapshot.TimeOf(now),
+			Host: w.r.env.Host, PID: uint64(w.r.env.PID), Program: w.r.env.Agent,
+		}
+		if w.o.DryRun {
+			return nil
+		}
+		w.object, err = w.r.create(ctx, crypto.KindSession, w.sid, sessionName(w.sid), w.session.encode())
+		if err != nil {
+			return err
+		}
+		after, err := w.r.listGC(ctx)
+		if err != nil {
+			return err
+		}
+		if after.newest == before.newest {
+			return nil
+		}
+		w.settle(ctx)
+	}
+	return errors.New("begin backup: garbage collections keep starting; try again")
+}
+
+// maxAhead is how far in the future the newest commit may lie before its
+// clock is taken for wrong rather than followed.
+const maxAhead = 24 * time.Hour
+
+// clock returns the time for a new id: now, or just after the newest commit,
+// so that ids follow each other even when a clock steps back.
+func (w *Writer) clock(ctx context.Context) (time.Time, error) {
+	now := w.r.env.Now()
+	var last string
+	for info, err := range w.r.be.List(ctx, commitsDir) {
+		if err != nil {
+			return now, fmt.Errorf("list %s: %w", commitsDir, err)
+		}
+		if OwnName(info.Name) {
+			last = info.Name
+		}
+	}
+	if last == "" {
+		return now, nil
+	}
+	newest, err := crypto.ParseSessionID(last[len(commitsDir):])
+	if err != nil {
+		return now, err
+	}
+	next := newest.Time().Add(time.Millisecond)
+	if next.Sub(now) > maxAhead {
+		w.r.env.Warn(last, fmt.Errorf("its id is %s ahead of this machine's clock: one of the clocks is wrong", next.Sub(now).Round(time.Hour)))
+		return now, nil
+	}
+	if next.After(now) {
+		return next, nil
+	}
+	return now, nil
+}
+
+// settle removes the session record of a session that stored nothing. Best
+// effort: a collector settles what is left.
+func (w *Writer) settle(ctx context.Context) {
+	if !w.o.DryRun {
+		w.r.be.Delete(context.WithoutCancel(ctx), sessionName(w.sid))
+	}
+}
+
+const beatEvery = 2 * time.Minute
+
+// heartbeat puts the session again from time to time, so that a collector
+// sees that this writer is alive.
+func (w *Writer) heartbeat() {
+	for {
+		select {
+		case <-w.ctx.Done():
+			return
+		case <-w.r.env.After(beatEvery):
+		}
+		w.session.Counter++
+		object, err := w.r.keys.SealEnvelope(crypto.KindSession, w.sid, sessionName(w.sid), w.session.encode(), w.r.env.Rand)
+		if err == nil {
+			err = w.r.be.Put(w.ctx, sessionName(w.sid), object)
+		}
+		if err != nil && w.ctx.Err() == nil {
+			w.r.env.Warn(sessionName(w.sid), err) // patience ends sooner; safety does not depend on it
+		}
+	}
+}
+
+// Trusts reports whether content may be taken over from the backup without
+// looking every reference up: it was visible after this session was announced,
+// and no collection is dropping it.
+func (w *Writer) Trusts(id crypto.SessionID) bool {
+	if w.view.commits[id] == nil {
+		return false
+	}
+	if w.view.plan != nil {
+		for _, dropped := range w.view.plan.Dropped {
+			if dropped == id {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// Backups returns the backups that were visible when the session began,
+// oldest first: those that [Writer.Trusts] may speak of.
+func (w *Writer) Backups() []*snapshot.Backup { return w.view.backups() }
+
+// Stats returns what has been stored so far.
+func (w *Writer) Stats() Stats {
+	return Stats{
+		Blobs: w.stats.blobs.Load(), Raw: w.stats.raw.Load(),
+		Stored: w.stats.stored.Load(), Packs: w.stats.packs.Load(),
+	}
+}
+
+// fail stops the writer; the first error is the one reported.
+func (w *Writer) fail(err error) { w.cancel(err) }
+
+// err returns why the writer stopped, or nil.
+func (w *Writer) err() error { return context.Cause(w.ctx) }
+
+// Lane returns a new way into the writer, for one goroutine.
+func (w *Writer) Lane() *Lane {
+	l := newLane(w)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.lanes = append(w.lanes, l)
+	return l
+}
+
+// Flush stores everything that the lanes hold: afterwards all packs and index
+// segments are durable. No lane may be in use meanwhile.
+func (w *Writer) Flush() error {
+	if w.o.DryRun {
+		return w.err()
+	}
+	w.mu.Lock()
+	lanes := w.lanes
+	w.mu.Unlock()
+	for _, l := range lanes {
+		if err := l.flush(); err != nil {
+			w.fail(err)
+		}
+	}
+	for _, p := range w.packers {
+		p.closeOpen()
+	}
+	w.upload.drain()
+	if err := w.err(); err != nil {
+		return err
+	}
+	return w.upload.flushIndex()
+}
+
+// Commit makes the backup visible: whole, or not at all. The caller has filled
+// in what the backup is; ID, generation and index segments are set here. The
+// Writer is finished afterwards, whatever the outcome. An error other than
+// ErrKilled and ErrVoid leaves open whether the commit landed.
+func (w *Writer) Commit(b *snapshot.Backup) (*snapshot.Backup, error) {
+	if w.o.DryRun {
+		panic("repo: Commit of a dry run")
+	}
+	defer w.finish()
+	if err := w.Flush(); err != nil {
+		return nil, err
+	}
+	b.ID = w.sid
+	b.Generation = w.session.Generation
+	b.NewestDone = w.view.doneHash
+	b.Index = w.upload.published
+	b.Program = w.r.env.Agent
+	payload, err := snapshot.EncodeCommit(&snapshot.Commit{Kind: snapshot.KindBackup, Backup: b})
+	if err != nil {
+		return nil, fmt.Errorf("encode commit: %w", err)
+	}
+	name := commitName(w.sid)
+	if _, err := w.r.create(w.ctx, crypto.KindCommit, w.sid, name, payload); err != nil {
+		if errors.Is(err, errTaken) {
+			return nil, ErrKilled
+		}
+		return nil, err
+	}
+	return b, w.acknowledge(name)
+}
+
+// acknowledge looks whether a collection has closed without the commit.
+func (w *Writer) acknowledge(name string) error {
+	g, err := w.r.listGC(w.ctx)
+	if err != nil {
+		return fmt.Errorf("%s is stored, but whether it counts is not known: %w", name, err)
+	}
+	if g.done <= w.session.Generation {
+		return nil
+	}
+	payload, _, err := w.r.fetch(w.ctx, crypto.KindDone, doneName(g.done), maxGC)
+	if err != nil {
+		return fmt.Errorf("%s is stored, but whether it counts is not known: %w", name, err)
+	}
+	d, err := decodeDone(payload)
+	if err != nil {
+		return damaged(doneName(g.done), err)
+	}
+	if w.session.Generation < d.N && !d.lists(w.sid) {
+		return ErrVoid
+	}
+	return nil
+}
+
+// Abort gives the session up. What was stored stays for the collector.
+func (w *Writer) Abort() {
+	stored := w.stats.packs.Load() > 0
+	w.fail(errFinished)
+	w.finish()
+	if !stored {
+		w.settle(context.Background())
+	}
+}
+
+func (w *Writer) finish() {
+	w.fail(errFinished)
+	w.upload.stop()
+	w.beat.Wait()
+}
+
+// known answers which blobs need not be stored: those of the index, and those
+// that this writer has taken on.
+type known struct {
+	index     atomic.Pointer[index.Index]
+	condemned map[pack.ID]struct{}
+	shards    [64]struct {
+		sync.Mutex
+		pending map[crypto.ID]struct{}
+	}
+}
+
+func (k *known) reset(ix *index.Index, condemned map[pack.ID]struct{}) {
+	k.index.Store(ix)
+	k.condemned = condemned
+	for i := range k.shards {
+		k.shards[i].pending = map[crypto.ID]struct{}{}
+	}
+}
+
+// stored reports whether the index has the blob in a pack that is to stay.
+func (k *known) stored(id crypto.ID) bool {
+	ix := k.index.Load()
+	if len(k.condemned) == 0 {
+		return ix.Has(id)
+	}
+	for loc := range ix.Lookup(id) {
+		if _, going := k.condemned[loc.Pack]; !going {
+			return true
+		}
+	}
+	return false
+}
+
+// claim reports whether the caller is the one who has to store the blob.
+func (k *known) claim(id crypto.ID) bool {
+	s := &k.shards[id[0]%64]
+	s.Lock()
+	defer s.Unlock()
+	if _, ok := s.pending[id]; ok || k.stored(id) {
+		return false
+	}
+	s.pending[id] = struct{}{}
+	return true
+}
+
+func (k *known) has(id crypto.ID) bool {
+	s := &k.shards[id[0]%64]
+	s.Lock()
+	_, ok := s.pending[id]
+	s.Unlock()
+	return ok || k.stored(id)
+}
+
+// publish moves blobs from pending to the index, which has them now.
+func (k *known) publish(s *index.Segment, ids []crypto.ID) {
+	k.index.Store(k.index.Load().With(s))
+	for _, id := range ids {
+		shard := &k.shards[id[0]%64]
+		shard.Lock()
+		delete(shard.pending, id)
+		shard.Unlock()
+	}
+}
