@@ -1,0 +1,67 @@
+# `make` alone lists the targets. `make run` and `make test` do all their set-up.
+
+GO      ?= go
+SRC     ?= $(shell $(GO) env GOROOT)/src
+FUZZTIME ?= 30s
+BUILD   := build
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
+
+# Packages that work with several goroutines: tested with the race detector.
+RACE := ./backend/... ./repo/... ./snapshot/... ./cmd/...
+
+# Other systems that must keep compiling.
+CROSS := linux/arm64 darwin/arm64 windows/amd64
+
+# $(call timed,name,command) runs the command and prints how long it took.
+timed = @s=$$(date +%s); { $(2); } || { echo "== $(1): FAILED" >&2; exit 1; }; \
+	echo "== $(1): $$(($$(date +%s) - s)) s"
+
+.PHONY: help run build test packages fmt vet cross race unit lint fuzz golden bench clean
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+run: build ## do the main job on an embedded repository: back up SRC=/any/path twice, restore, compare, check
+	@.ci/demo $(BUILD)/vault "$(SRC)" $(BUILD)/demo
+
+build: ## compile build/vault
+	@mkdir -p $(BUILD)
+	@$(GO) build -trimpath -ldflags "-X main.version=$(VERSION)" -o $(BUILD)/vault ./cmd/vault
+
+test: packages fmt vet cross race unit ## everything that CI runs
+
+packages: ## install the Debian packages that tests need, or name them
+	$(call timed,packages,.ci/packages)
+
+fmt: ## gofmt, as a check
+	$(call timed,gofmt,files=$$(gofmt -l $$(git ls-files -co --exclude-standard '*.go')); \
+		test -z "$$files" || { echo "run gofmt -w on:"; echo "$$files"; false; })
+
+vet: ## go vet
+	$(call timed,vet,$(GO) vet ./...)
+
+cross: ## compile for other systems
+	$(call timed,cross,for t in $(CROSS); do \
+		CGO_ENABLED=0 GOOS=$${t%/*} GOARCH=$${t#*/} $(GO) build ./... || exit 1; done)
+
+race: ## tests of the concurrent packages, with the race detector
+	$(call timed,race,CGO_ENABLED=1 $(GO) test -race -timeout 8m $(RACE))
+
+unit: ## tests of all other packages
+	$(call timed,unit,$(GO) test -timeout 5m $$($(GO) list ./... | grep -vxF "$$($(GO) list $(RACE))"))
+
+lint: fmt vet ## gofmt and go vet
+
+fuzz: ## every fuzz target for FUZZTIME=30s each
+	@set -e; for p in $$($(GO) list ./...); do \
+		for f in $$($(GO) test -list '^Fuzz' $$p | grep '^Fuzz' || true); do \
+			echo "== $$p $$f"; $(GO) test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) $$p; \
+		done; done
+
+golden: ## write the golden outputs of tests anew; read the diff before you commit it
+	@UPDATE_GOLDEN=1 $(GO) test -count=1 ./...
+
+bench: ## benchmarks of the hot paths
+	@$(GO) test -run '^$$' -bench . -benchmem ./...
+
+clean: ## remove what the targets above made
+	@rm -rf $(BUILD)
