@@ -13,47 +13,34 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// rereads bounds how often a directory is read because it changed meanwhile.
-const rereads = 5
+// maxReadings bounds how often one call reads a directory. It is at least two.
+const maxReadings = 4
 
 // Entries returns what the directory holds, temporary files and all, in byte
 // order of names. Every entry that was there before the call and was not
-// removed is among them, also one that was replaced meanwhile: some file
-// systems (btrfs among them) give a replaced entry a new place in the
-// directory, where a reading that is under way does not meet it. Therefore a
-// directory that changed while it was read is read again, and what any reading
-// met is returned; an entry may be gone by then.
+// removed is among them, also one that was replaced meanwhile: on tmpfs and
+// btrfs a replaced entry gets a new place in the directory, where a reading
+// that is under way does not meet it. Therefore the directory is read at least
+// twice, until a reading meets nothing new, and what any of them met is
+// returned; an entry may be gone by then. To be missed, an entry must be
+// replaced during each reading. (The directory's time of change would tell
+// less: on tmpfs, and before Linux 6.13 everywhere, several changes within a
+// few milliseconds leave one time.)
 func (d *Dir) Entries() ([]Entry, error) {
 	var list []Entry
-	for range rereads {
-		before, err := d.changed()
-		if err == nil {
-			list, err = d.read(list)
+	for i := range maxReadings {
+		known := len(list)
+		var err error
+		if list, err = d.read(list); err != nil {
+			return nil, &fs.PathError{Op: "readdir", Path: d.rel, Err: err}
 		}
-		after, err2 := unix.Timespec{}, err
-		if err == nil {
-			after, err2 = d.changed()
-		}
-		if err2 != nil {
-			return nil, &fs.PathError{Op: "readdir", Path: d.rel, Err: err2}
-		}
-		if before == after {
+		slices.SortStableFunc(list, func(x, y Entry) int { return strings.Compare(x.Name, y.Name) })
+		list = slices.CompactFunc(list, func(x, y Entry) bool { return x.Name == y.Name })
+		if i > 0 && len(list) == known {
 			break
 		}
 	}
-	// The same name may have been met as several things: the last one counts.
-	slices.SortStableFunc(list, func(x, y Entry) int { return strings.Compare(x.Name, y.Name) })
-	slices.Reverse(list)
-	list = slices.CompactFunc(list, func(x, y Entry) bool { return x.Name == y.Name })
-	slices.Reverse(list)
 	return list, nil
-}
-
-// changed returns when the directory was last changed.
-func (d *Dir) changed() (unix.Timespec, error) {
-	var st unix.Stat_t
-	err := unix.Fstat(d.fd, &st)
-	return st.Ctim, err
 }
 
 // The layout of struct linux_dirent64 of getdents64(2):
