@@ -68,7 +68,7 @@ func decodeConfigHead(b []byte) (h ConfigHead, err error) {
 // too long, if the head is not of k's repository or asks for features that this
 // program does not know, or if rand fails.
 func SealConfig(k *Keys, h ConfigHead, payload []byte, rand io.Reader) ([]byte, error) {
-	if h.Repo != k.s.repo || h.AEAD != k.s.aead {
+	if h.Repo != k.s().repo || h.AEAD != k.s().aead {
 		return nil, fmt.Errorf("seal config: head of repository %s with %s: %w", h.Repo, h.AEAD, ErrForeign)
 	}
 	if err := h.checkFeatures(); err != nil {
@@ -133,10 +133,10 @@ func OpenConfig(k *Keys, object []byte) ([]byte, error) {
 	switch {
 	case err != nil:
 		return nil, fmt.Errorf("config: %w", err)
-	case h.Repo != k.s.repo:
-		return nil, fmt.Errorf("config: %w: %s, not %s", ErrForeign, h.Repo, k.s.repo)
-	case h.AEAD != k.s.aead:
-		return nil, fmt.Errorf("config: %w: head says %s, key slot %s", ErrTampered, h.AEAD, k.s.aead)
+	case h.Repo != k.s().repo:
+		return nil, fmt.Errorf("config: %w: %s, not %s", ErrForeign, h.Repo, k.s().repo)
+	case h.AEAD != k.s().aead:
+		return nil, fmt.Errorf("config: %w: head says %s, key slot %s", ErrTampered, h.AEAD, k.s().aead)
 	}
 	payload, _, err := k.OpenEnvelope(KindConfig, configAD+string(object[:ConfigHeadSize]), envelope)
 	if err != nil {

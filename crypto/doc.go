@@ -16,9 +16,9 @@
 //     paths: who opens an object says under which name it was found.
 //   - Checksums of slots and config are unkeyed. They tell a flipped bit from a
 //     wrong passphrase; they do not stop an attacker, the AEAD does.
-//   - Keys and master keys print as "(redacted)", but fmt cannot call their
-//     methods through an unexported field of somebody else's struct: hold a
-//     *Keys there, and never a MasterKey.
+//   - Keys, objects and master keys print as "(redacted)". But fmt calls no
+//     methods on unexported fields: a MasterKey in one is printed. Hold Keys
+//     there, which hide their bytes even so.
 //   - Memory that held secrets is not wiped; Go's collector may have copied it.
 //
 // Everything that parses takes hostile bytes: the outcome is a value or an

@@ -38,7 +38,7 @@ const subkeyPrefix = "vault/1/"
 // Keys holds the subkeys of one repository. It is immutable, small to copy and
 // safe for concurrent use; the zero value is of no use.
 type Keys struct {
-	s *keyState // behind a pointer, which is all that fmt shows of it by itself
+	s func() *keyState // fmt follows pointers in unexported fields, but no functions
 }
 
 type keyState struct {
@@ -66,7 +66,7 @@ func NewKeys(m MasterKey, repo RepoID, aead AEAD) *Keys {
 	for _, label := range []string{"pack", "index", "metadata", "session", "coordination"} {
 		s.objects[label] = subkey(m, label, repo)
 	}
-	return &Keys{s}
+	return &Keys{func() *keyState { return s }}
 }
 
 // subkey is HKDF-Expand (RFC 5869) with SHA-256: the master key is uniformly
@@ -84,20 +84,20 @@ func subkey(m MasterKey, label string, repo RepoID) (key [32]byte) {
 func (Keys) Format(f fmt.State, _ rune) { io.WriteString(f, "crypto.Keys(redacted)") }
 
 // Repo returns the repository whose keys these are.
-func (k *Keys) Repo() RepoID { return k.s.repo }
+func (k *Keys) Repo() RepoID { return k.s().repo }
 
 // AEAD returns the algorithm of the repository.
-func (k *Keys) AEAD() AEAD { return k.s.aead }
+func (k *Keys) AEAD() AEAD { return k.s().aead }
 
 // BlobID returns the name of a blob: BLAKE3 of its plaintext, keyed by the kind
 // of blob. It does not allocate and neither retains nor changes data.
 func (k *Keys) BlobID(kind BlobKind, data []byte) (id ID) {
 	var kh *keyedHash
-	switch kind {
+	switch s := k.s(); kind {
 	case BlobData:
-		kh = &k.s.data
+		kh = &s.data
 	case BlobTree:
-		kh = &k.s.tree
+		kh = &s.tree
 	default:
 		panic("crypto: internal error: name of a " + kind.String())
 	}
@@ -113,19 +113,20 @@ func (k *Keys) BlobID(kind BlobKind, data []byte) (id ID) {
 // bytes, little endian, of a keyed hash of both. It does not allocate.
 func (k *Keys) PageHash(level uint8, name string) uint64 {
 	var sum [32]byte
-	h := k.s.pages.get()
+	pages := &k.s().pages
+	h := pages.get()
 	h.WriteString(levelBytes[level : level+1])
 	h.WriteString(name)
 	h.Sum(sum[:0])
-	k.s.pages.put(h)
+	pages.put(h)
 	return binary.LittleEndian.Uint64(sum[:])
 }
 
 // ChunkerSecret returns the secret of the splitter (section 8).
-func (k *Keys) ChunkerSecret() [32]byte { return k.s.chunker }
+func (k *Keys) ChunkerSecret() [32]byte { return k.s().chunker }
 
 // Cache returns the key under which a client authenticates its local cache.
-func (k *Keys) Cache() [32]byte { return k.s.cache }
+func (k *Keys) Cache() [32]byte { return k.s().cache }
 
 // keyedHash is a pool of BLAKE3 hashers of one key. A hasher is about 11 KB, of
 // which a reset touches little, so reuse is what makes small messages cheap.

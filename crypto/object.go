@@ -37,12 +37,17 @@ const paddingContext = "vault/1/padding"
 // once, as GCM loses all its promises when a nonce repeats. Whatever is encoded
 // again takes a new object. An object of OpenObject only opens.
 type Object struct {
-	aead    cipher.AEAD
 	kind    Kind
 	session SessionID
 	fresh   bool // made by NewObject
-	key     [32]byte
 	header  [HeaderSize]byte
+	s       func() *objectState // as in Keys
+}
+
+// objectState is the secret part of an Object.
+type objectState struct {
+	aead cipher.AEAD
+	key  [32]byte
 }
 
 // NewObject returns the key and header of a new object of a kind, written by a
@@ -53,24 +58,24 @@ func (k *Keys) NewObject(kind Kind, session SessionID, rand io.Reader) (*Object,
 	if err != nil {
 		return nil, fmt.Errorf("new %s: %w", kind, err)
 	}
-	o := k.derive(&Header{Kind: kind, AEAD: k.s.aead, Repo: k.s.repo, Session: session, Salt: salt})
+	o := k.derive(&Header{Kind: kind, AEAD: k.s().aead, Repo: k.s().repo, Session: session, Salt: salt})
 	o.fresh = true
 	return o, nil
 }
 
 // derive returns the object of a header.
 func (k *Keys) derive(h *Header) *Object {
-	subkey, ok := k.s.objects[h.Kind.label()]
+	subkey, ok := k.s().objects[h.Kind.label()]
 	if !ok {
 		panic("crypto: internal error: sealed object of kind " + h.Kind.String())
 	}
 	o := &Object{kind: h.Kind, session: h.Session}
 	encoded := h.encode()
-	var commitment [32]byte
-	o.key, commitment = deriveCommitted(subkey[:], encoded[:])
+	key, commitment := deriveCommitted(subkey[:], encoded[:])
 	copy(o.header[:], encoded[:])
 	copy(o.header[offCommitment:], commitment[:])
-	o.aead = newAEAD(h.AEAD, o.key[:])
+	s := &objectState{aead: newAEAD(h.AEAD, key[:]), key: key}
+	o.s = func() *objectState { return s }
 	return o
 }
 
@@ -89,12 +94,12 @@ func (k *Keys) OpenObject(kind Kind, header []byte) (*Object, error) {
 	h, err := ParseHeader(header)
 	switch {
 	case err != nil:
-	case h.Repo != k.s.repo:
-		err = fmt.Errorf("%s header: %w: repository %s, not %s", h.Kind, ErrForeign, h.Repo, k.s.repo)
+	case h.Repo != k.s().repo:
+		err = fmt.Errorf("%s header: %w: repository %s, not %s", h.Kind, ErrForeign, h.Repo, k.s().repo)
 	case h.Kind != kind:
 		err = fmt.Errorf("%s header: %w: it is that of a %s", kind, ErrTampered, h.Kind)
-	case h.AEAD != k.s.aead:
-		err = fmt.Errorf("%s header: %w: %s, in a repository of %s", kind, ErrDamaged, h.AEAD, k.s.aead)
+	case h.AEAD != k.s().aead:
+		err = fmt.Errorf("%s header: %w: %s, in a repository of %s", kind, ErrDamaged, h.AEAD, k.s().aead)
 	case !kind.hasSession() && !h.Session.IsZero():
 		err = fmt.Errorf("%s header: %w: it names a session", kind, ErrDamaged)
 	}
@@ -102,7 +107,7 @@ func (k *Keys) OpenObject(kind Kind, header []byte) (*Object, error) {
 		return nil, err
 	}
 	// The header as it ought to be: if the commitment is to this one, it is ours.
-	want := Header{Kind: kind, AEAD: k.s.aead, Repo: k.s.repo}
+	want := Header{Kind: kind, AEAD: k.s().aead, Repo: k.s().repo}
 	copy(want.Session[:], header[offSession:])
 	copy(want.Salt[:], header[offSalt:])
 	o := k.derive(&want)
@@ -170,7 +175,7 @@ func (o *Object) Seal(dst []byte, t NonceType, ordinal uint64, ad, plaintext []b
 		panic("crypto: internal error: Seal with the key of an existing object")
 	}
 	n := getNonce(t, ordinal)
-	dst = o.aead.Seal(dst, n[:], plaintext, ad)
+	dst = o.s().aead.Seal(dst, n[:], plaintext, ad)
 	nonces.Put(n)
 	return dst
 }
@@ -180,7 +185,7 @@ func (o *Object) Seal(dst []byte, t NonceType, ordinal uint64, ad, plaintext []b
 // nil, and the spare room of dst is undefined.
 func (o *Object) Open(dst []byte, t NonceType, ordinal uint64, ad, sealed []byte) ([]byte, error) {
 	n := getNonce(t, ordinal)
-	out, err := o.aead.Open(dst, n[:], sealed, ad)
+	out, err := o.s().aead.Open(dst, n[:], sealed, ad)
 	nonces.Put(n)
 	if err != nil {
 		return nil, fmt.Errorf("open %s (%s %d): %w", o.kind, t, ordinal, ErrTampered)
@@ -194,7 +199,7 @@ func (o *Object) Open(dst []byte, t NonceType, ordinal uint64, ad, sealed []byte
 // Padding appends n bytes of the stream that fills a pack (section 7): always
 // the same for one object, and random to anyone without its key.
 func (o *Object) Padding(dst []byte, n int) []byte {
-	h := newKeyed(o.key[:])
+	h := newKeyed(o.s().key[:])
 	h.WriteString(paddingContext)
 	start := len(dst)
 	dst = append(dst, make([]byte, n)...)
