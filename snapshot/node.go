@@ -5,7 +5,6 @@ import (
 	"cmp"
 	"fmt"
 	"io/fs"
-	"slices"
 	"strings"
 	"time"
 
@@ -143,8 +142,8 @@ func (n *Node) Clone() *Node {
 	c.Name, c.Target = strings.Clone(n.Name), strings.Clone(n.Target)
 	c.User, c.Group = strings.Clone(n.User), strings.Clone(n.Group)
 	c.Content.Inline = bytes.Clone(n.Content.Inline)
-	c.Content.Items = slices.Clone(n.Content.Items)
-	c.Xattrs = slices.Clone(n.Xattrs)
+	c.Content.Items = append([]Item(nil), n.Content.Items...)
+	c.Xattrs = append([]Xattr(nil), n.Xattrs...)
 	for i := range c.Xattrs {
 		c.Xattrs[i].Name = strings.Clone(n.Xattrs[i].Name)
 		c.Xattrs[i].Value = bytes.Clone(n.Xattrs[i].Value)
