@@ -116,6 +116,7 @@ func newEncoder(level Level) func(dst, raw []byte) []byte {
 		zstd.WithEncoderConcurrency(1),
 		zstd.WithEncoderCRC(false), // sealed, and every blob is checked by name
 		zstd.WithLowerEncoderMem(true),
+		zstd.WithAllLitEntropyCompression(true), // skewed bytes without matches, such as base64
 		zstd.WithWindowSize(window))
 	if err != nil {
 		panic("pack: internal error: zstd encoder: " + err.Error())

@@ -35,7 +35,7 @@ const (
 
 const (
 	// Overhead is what sealing adds to the coded bytes of a segment.
-	Overhead = 16
+	Overhead = crypto.Overhead
 	// footerSize is the length of the sealed footer: offset u64, length u32,
 	// zero u32 and the tag.
 	footerSize = 8 + 4 + 4 + Overhead
