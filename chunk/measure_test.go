@@ -46,8 +46,8 @@ func TestLengthDistribution(t *testing.T) {
 var measure = flag.String("measure", "", "a directory tree: print how both algorithms deduplicate changed versions of it and of generated data")
 
 // TestMeasure prints how well both algorithms find the data of a first version in
-// a second, for means of four sizes and three shapes of the length distribution:
-// the minimum a fifth, three fifths and four fifths of the mean. All-zero chunks
+// a second, for means of four sizes and five shapes of the length distribution:
+// the minimum from a fifth to nineteen twentieths of the mean. All-zero chunks
 // are left out. Compare lines at equal measured mean.
 func TestMeasure(t *testing.T) {
 	if *measure == "" {
@@ -72,6 +72,8 @@ func TestMeasure(t *testing.T) {
 					{alg, fifth, min(30*fifth, MaxChunk), high},
 					{alg, 3 * fifth, min(30*fifth, MaxChunk), high - 1},
 					{alg, 4 * fifth, min(30*fifth, MaxChunk), high - 2},
+					{alg, 9 * fifth / 2, min(30*fifth, MaxChunk), high - 3},
+					{alg, 19 * fifth / 4, min(30*fifth, MaxChunk), high - 4},
 				} {
 					var sum tally
 					for i := range secrets {
