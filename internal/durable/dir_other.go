@@ -153,6 +153,9 @@ func (d *Dir) read(kinds map[string]Kind) error {
 	}
 	defer f.Close()
 	list, err := f.ReadDir(-1)
+	if errors.Is(err, fs.ErrNotExist) {
+		err = nil // the directory was removed: it is empty
+	}
 	for _, e := range list {
 		switch t := e.Type(); {
 		case t.IsRegular():
@@ -212,7 +215,7 @@ func (d *Dir) store(name string, data []byte, perm fs.FileMode, publish func(tmp
 	}
 	tmp := tempName()
 	var f *os.File
-	err := d.step(StepTemp, "", func() (err error) {
+	err := d.step(StepTempNamed, "", func() (err error) {
 		f, err = d.root.OpenFile(tmp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, perm.Perm())
 		return bare(err)
 	})

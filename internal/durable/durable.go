@@ -88,7 +88,7 @@ type Step string
 // The steps of writing.
 const (
 	StepTemp      Step = "temp"      // make the temporary file, without a name where possible
-	StepTempNamed Step = "tempnamed" // make it under a temporary name, after StepTemp was not supported
+	StepTempNamed Step = "tempnamed" // make it under a temporary name, where StepTemp is not supported
 	StepWrite     Step = "write"     // write the data
 	StepSync      Step = "fsync"     // of the file
 	StepLink      Step = "link"      // give the file a name that must be free
