@@ -67,6 +67,11 @@ func SealSlot(m MasterKey, passphrase []byte, p SlotParams, rand io.Reader) ([]b
 	if err != nil {
 		return nil, fmt.Errorf("seal key slot %s: %w", p.ID, err)
 	}
+	return p.seal(passphrase, &salt, p.payload(m)), nil
+}
+
+// seal returns the slot of a payload.
+func (p *SlotParams) seal(passphrase []byte, salt *[32]byte, payload []byte) []byte {
 	b := make([]byte, 0, SlotSize)
 	b = append(b, slotMagic...)
 	b = append(b, formatVersion, byte(p.AEAD), 0, 0, kdfArgon2id, p.Cost.Threads, 0, 0)
@@ -75,11 +80,11 @@ func SealSlot(m MasterKey, passphrase []byte, p SlotParams, rand io.Reader) ([]b
 	b = append(b, p.ID[:]...)
 	b = append(b, p.Repo[:]...)
 	b = append(b, salt[:]...)
-	key, commitment := deriveCommitted(p.Cost.slotKey(passphrase, &salt), b)
+	key, commitment := deriveCommitted(p.Cost.slotKey(passphrase, salt), b)
 	b = append(b, commitment[:]...)
-	b = wire.AppendU32(b, slotPayload+Overhead)
-	b = newAEAD(p.AEAD, key[:]).Seal(b, slotNonce[:], p.payload(m), []byte(p.ID.ad()))
-	return appendChecksum(b), nil
+	b = wire.AppendU32(b, uint32(len(payload)+Overhead))
+	b = newAEAD(p.AEAD, key[:]).Seal(b, slotNonce[:], payload, []byte(p.ID.ad()))
+	return appendChecksum(b)
 }
 
 func (p *SlotParams) validate(passphrase []byte) error {

@@ -177,6 +177,57 @@ func TestSealSlotRefuses(t *testing.T) {
 	}
 }
 
+// TestSlotMalformed seals, with the right passphrase, what no writer writes.
+func TestSlotMalformed(t *testing.T) {
+	p := testSlotParams(AESGCM)
+	good := p.payload(testMaster)
+	texts := 1 + 32 + 40 + 5 + 4 // where the label begins
+	if good[texts] != 13 {
+		t.Fatal("the label is elsewhere")
+	}
+	set := func(at int, v ...byte) []byte {
+		b := bytes.Clone(good)
+		copy(b[at:], v)
+		return b
+	}
+	otherRepo := testHead(AESGCM)
+	otherRepo.Repo[0]++
+	headOf := func(h ConfigHead) []byte { head := h.Encode(); return set(33, head[:]...) }
+	for _, tt := range []struct {
+		name    string
+		payload []byte
+		parse   error // of ParseSlot
+		open    error
+	}{
+		{"good", good, nil, nil},
+		{"short", good[:639], ErrDamaged, nil},
+		{"long", append(bytes.Clone(good), 0), ErrDamaged, nil},
+		{"above 4096", make([]byte, 4081), ErrDamaged, nil},
+		{"payload version", set(0, 2), nil, ErrUnsupported},
+		{"no head", set(33, 0), nil, ErrDamaged},
+		{"head of a later version", set(37, 2), nil, ErrUnsupported},
+		{"head of another repository", headOf(otherRepo), nil, ErrDamaged},
+		{"head of another algorithm", headOf(testHead(ChaCha20Poly1305)), nil, ErrDamaged},
+		{"a second of 2^30 ns", set(78, 0x80, 0x80, 0x80, 0x80, 0x04), nil, ErrDamaged},
+		{"label not UTF-8", set(texts+1, 0xff), nil, ErrDamaged},
+		{"label of 257 bytes", set(texts, 0x81, 0x02), nil, ErrDamaged},
+		{"first byte of padding", set(texts+1+13+1+12, 1), nil, ErrDamaged},
+		{"last byte of padding", set(639, 1), nil, ErrDamaged},
+	} {
+		salt := [32]byte{1}
+		s, err := ParseSlot(p.seal([]byte("x"), &salt, tt.payload))
+		wantSort(t, err, tt.parse, "parse %s", tt.name)
+		if tt.parse != nil || err != nil {
+			continue
+		}
+		o, err := s.Open([]byte("x"))
+		wantSort(t, err, tt.open, "open %s", tt.name)
+		if (err == nil) != (tt.open == nil) || err != nil && o != (OpenedSlot{}) {
+			t.Errorf("%s: %+v, %v", tt.name, o, err)
+		}
+	}
+}
+
 func TestConfigFlippedBits(t *testing.T) {
 	k, config := testKeys(AESGCM), testConfig(t, AESGCM)
 	for bit := range len(config) * 8 {
@@ -406,6 +457,12 @@ func TestEnvelopeLimits(t *testing.T) {
 	}
 	_, _, err = k.OpenEnvelope(KindEvent, "e", append(b, 0))
 	wantSort(t, err, ErrDamaged, "beyond the limit")
+	o, err := k.NewObject(KindEvent, testSession, fixed(1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, _, err = k.OpenEnvelope(KindEvent, "e", o.sealEnvelope("e", make([]byte, largest+1))) // authentic
+	wantSort(t, err, ErrDamaged, "authentic, beyond the limit")
 	if _, err := k.SealEnvelope(KindEvent, testSession, "e", nil, bytes.NewReader(make([]byte, 31))); err == nil {
 		t.Error("sealed with 31 random bytes")
 	}
