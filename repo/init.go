@@ -67,6 +67,7 @@ func create(ctx context.Context, be backend.Backend, o InitOptions, env Env, par
 	var master crypto.MasterKey
 	var head crypto.ConfigHead
 	var slot crypto.SlotID
+	defer clear(master[:])
 	for _, b := range [][]byte{master[:], head.Repo[:], slot[:]} {
 		if _, err := io.ReadFull(env.Rand, b); err != nil {
 			return nil, fmt.Errorf("init: read randomness: %w", err)
@@ -112,7 +113,7 @@ func createConfig(ctx context.Context, be backend.Backend, config []byte) (err e
 			return nil
 		}
 		if errors.Is(err, fs.ErrExist) {
-			there, rerr := backend.ReadAll(ctx, be, configName, maxConfig)
+			there, rerr := backend.ReadAll(ctx, be, configName, int64(crypto.KindConfig.MaxSize()))
 			switch {
 			case rerr != nil:
 				return fmt.Errorf("init: a config exists, and reading it: %w", rerr)
@@ -148,14 +149,14 @@ func dropStaleSlots(ctx context.Context, be backend.Backend, repo crypto.RepoID)
 const racers = 16
 
 // raceCreates proves, as far as a test can, that of several creates of one
-// name exactly one wins. It uses a name under keys/, where leftovers are
-// harmless, and removes it again.
+// name exactly one wins. What it creates is removed again; the name is none of
+// a repository's, so a leftover is a stranger's file.
 func raceCreates(ctx context.Context, be backend.Backend, random io.Reader) error {
 	var id crypto.SlotID
 	if _, err := io.ReadFull(random, id[:]); err != nil {
 		return fmt.Errorf("init: read randomness: %w", err)
 	}
-	name := slotName(id)
+	name := "probe-" + id.String()
 	errs := make([]error, racers)
 	var wg sync.WaitGroup
 	for i := range errs {
@@ -168,7 +169,7 @@ func raceCreates(ctx context.Context, be backend.Backend, random io.Reader) erro
 		case err == nil:
 			won++
 		case !errors.Is(err, fs.ErrExist):
-			be.Delete(ctx, name)
+			be.Delete(context.WithoutCancel(ctx), name)
 			return fmt.Errorf("init: %w", err)
 		}
 	}

@@ -26,16 +26,6 @@ const (
 	parityDir   = "parity/"
 )
 
-// Limits on whole objects (docs/format.md section 13), in bytes.
-const (
-	maxConfig  = 64 << 10
-	maxSlot    = 8 << 10
-	maxSession = 1 << 20
-	maxCommit  = 64 << 20
-	maxGC      = 256 << 20
-	maxIndex   = 1 << 30
-)
-
 func slotName(id crypto.SlotID) string       { return keysDir + id.String() }
 func sessionName(id crypto.SessionID) string { return sessionsDir + id.String() }
 func commitName(id crypto.SessionID) string  { return commitsDir + id.String() }

@@ -84,7 +84,7 @@ type uploader struct {
 	once    sync.Once
 
 	mu        sync.Mutex // guards what follows
-	rows      *index.Builder
+	rows      index.Builder
 	ids       []crypto.ID
 	published [][32]byte
 }
@@ -94,7 +94,7 @@ const flushRows = 1 << 16
 
 func newUploader(w *Writer) *uploader {
 	n := w.o.Uploads + 2 // one open pack of each kind
-	u := &uploader{w: w, buffers: make(chan []byte, n), queue: make(chan *openPack, n), rows: index.NewBuilder()}
+	u := &uploader{w: w, buffers: make(chan []byte, n), queue: make(chan *openPack, n)}
 	for range n {
 		u.buffers <- nil
 	}
@@ -156,7 +156,7 @@ func (u *uploader) store(p *openPack) error {
 	u.w.stats.packs.Add(1)
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	if err := u.rows.Add(f); err != nil {
+	if err := u.rows.Add(f.ID, len(f.Bytes), f.Header, f.Directory); err != nil {
 		return err
 	}
 	for _, s := range f.Directory.Segments {
@@ -199,7 +199,8 @@ func (u *uploader) storeIndex() error {
 	u.published = append(u.published, name)
 	slices.SortFunc(u.published, compare32)
 	u.w.known.publish(segment, u.ids)
-	u.rows, u.ids = index.NewBuilder(), nil
+	u.rows.Reset()
+	u.ids = u.ids[:0]
 	return nil
 }
 

@@ -104,7 +104,7 @@ func (p Params) encode() []byte {
 	b = wire.AppendUvarint(b, uint64(p.PackSize))
 	b = wire.AppendUvarint(b, uint64(p.SegmentSize))
 	b = append(b, uint8(p.Compression))
-	b = p.Trees.Append(b)
+	b = appendThresholds(b, p.Trees)
 	b = append(b, uint8(p.Sharing))
 	return wire.AppendString(b, p.Host)
 }
@@ -115,7 +115,7 @@ func decodeParams(b []byte) (Params, error) {
 		r.Fail("config payload version %d", v)
 	}
 	var p Params
-	p.Created = readTime(r).Time()
+	p.Created = readTime(r).Std()
 	p.Program = r.String(64)
 	p.Chunker.Algorithm = chunk.Algorithm(r.U8())
 	p.Chunker.Min = int(r.Uvarint(chunk.MaxChunk))
@@ -124,11 +124,31 @@ func decodeParams(b []byte) (Params, error) {
 	p.PackSize = int(r.Uvarint(maxPackSize))
 	p.SegmentSize = int(r.Uvarint(maxSegmentSize))
 	p.Compression = pack.Level(r.U8())
-	p.Trees = snapshot.ReadThresholds(r)
+	p.Trees = readThresholds(r)
 	p.Sharing = Sharing(r.U8())
 	p.Host = r.String(256)
 	if err := r.Done(); err != nil {
 		return Params{}, err
 	}
 	return p, p.Validate()
+}
+
+func appendThresholds(b []byte, t snapshot.Thresholds) []byte {
+	b = wire.AppendUvarint(b, uint64(t.SinglePage))
+	b = append(b, t.CutBits)
+	for _, n := range []int{t.PageEntries, t.PageBytes, t.InlineFile, t.InlineItems, t.InlineXattr} {
+		b = wire.AppendUvarint(b, uint64(n))
+	}
+	return wire.AppendUvarint(b, t.HoleBytes)
+}
+
+func readThresholds(r *wire.Reader) (t snapshot.Thresholds) {
+	const most = 1 << 31 // Validate knows the real limits
+	t.SinglePage = int(r.Uvarint(most))
+	t.CutBits = r.U8()
+	for _, n := range []*int{&t.PageEntries, &t.PageBytes, &t.InlineFile, &t.InlineItems, &t.InlineXattr} {
+		*n = int(r.Uvarint(most))
+	}
+	t.HoleBytes = r.Uvarint(most)
+	return t
 }

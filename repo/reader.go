@@ -29,8 +29,8 @@ func (e *BlobError) Unwrap() error { return e.Err }
 
 var errNoLocation = errors.New("the index does not know it")
 
-// Get appends the plain blob to dst and returns it; its name has been checked.
-// Several goroutines may call it at once. Small blobs are served from a cache
+// Get appends the plain blob to dst[:0] and returns it; its name has been
+// checked, and its memory belongs to the caller. Several goroutines may call it at once. Small blobs are served from a cache
 // of decoded segments, so that reading in the order of writing decodes each
 // segment once.
 func (r *Repo) Get(ctx context.Context, kind crypto.BlobKind, id crypto.ID, dst []byte) ([]byte, error) {
@@ -38,7 +38,7 @@ func (r *Repo) Get(ctx context.Context, kind crypto.BlobKind, id crypto.ID, dst 
 	if err != nil {
 		return nil, err
 	}
-	b, err := r.get(ctx, v, kind, id, dst)
+	b, err := r.get(ctx, v, kind, id, dst[:0])
 	if err == nil || !isMissing(err) && !errors.Is(err, errNoLocation) {
 		return b, err
 	}
@@ -51,7 +51,7 @@ func (r *Repo) Get(ctx context.Context, kind crypto.BlobKind, id crypto.ID, dst 
 	if now.gc == v.gc && now.index.Len() == v.index.Len() {
 		return nil, err
 	}
-	return r.get(ctx, now, kind, id, dst)
+	return r.get(ctx, now, kind, id, dst[:0])
 }
 
 func (r *Repo) get(ctx context.Context, v *view, kind crypto.BlobKind, id crypto.ID, dst []byte) ([]byte, error) {

@@ -131,7 +131,7 @@ func decodeDone(b []byte) (d done, err error) {
 
 // lists reports whether the commit is in the list of those that live.
 func (d done) lists(id crypto.SessionID) bool {
-	_, found := slices.BinarySearchFunc(d.Live, id, compareSID)
+	_, found := slices.BinarySearchFunc(d.Live, id, crypto.SessionID.Compare)
 	return found
 }
 
@@ -209,8 +209,6 @@ func decodeEvent(b []byte) (e Event, err error) {
 	return e, r.Done()
 }
 
-func compareSID(a, b crypto.SessionID) int { return bytes.Compare(a[:], b[:]) }
-
 // appendList writes hashes in ascending order, each once.
 func appendList[T ~[32]byte](b []byte, list []T) []byte {
 	sorted := slices.Clone(list)
@@ -242,7 +240,7 @@ func readList[T ~[32]byte](r *wire.Reader) []T {
 
 func appendSIDs(b []byte, list []crypto.SessionID) []byte {
 	sorted := slices.Clone(list)
-	slices.SortFunc(sorted, compareSID)
+	slices.SortFunc(sorted, crypto.SessionID.Compare)
 	sorted = slices.Compact(sorted)
 	b = wire.AppendUvarint(b, uint64(len(sorted)))
 	for _, id := range sorted {
@@ -259,7 +257,7 @@ func readSIDs(r *wire.Reader) []crypto.SessionID {
 	list := make([]crypto.SessionID, n)
 	for i := range list {
 		r.Copy(list[i][:])
-		if i > 0 && compareSID(list[i-1], list[i]) >= 0 {
+		if i > 0 && list[i-1].Compare(list[i]) >= 0 {
 			r.Fail("list is not sorted")
 			return nil
 		}
@@ -271,8 +269,8 @@ func compare32(a, b [32]byte) int { return bytes.Compare(a[:], b[:]) }
 
 // fetch reads and opens a record. Missing is fs.ErrNotExist; anything wrong
 // with the bytes is damage that names the object.
-func (r *Repo) fetch(ctx context.Context, kind crypto.Kind, name string, limit int64) (payload, object []byte, err error) {
-	object, err = backend.ReadAll(ctx, r.be, name, limit)
+func (r *Repo) fetch(ctx context.Context, kind crypto.Kind, name string) (payload, object []byte, err error) {
+	object, err = backend.ReadAll(ctx, r.be, name, int64(kind.MaxSize()))
 	if errors.Is(err, backend.ErrTooLarge) {
 		return nil, nil, damaged(name, err)
 	}
@@ -310,7 +308,7 @@ func (r *Repo) create(ctx context.Context, kind crypto.Kind, sid crypto.SessionI
 			return object, nil
 		}
 		if errors.Is(err, fs.ErrExist) {
-			return object, r.whose(ctx, name, object)
+			return object, r.whose(ctx, kind, name, object)
 		}
 		if ctx.Err() != nil || errors.Is(err, backend.ErrPermission) || errors.Is(err, backend.ErrNoSpace) {
 			break
@@ -321,8 +319,8 @@ func (r *Repo) create(ctx context.Context, kind crypto.Kind, sid crypto.SessionI
 
 // whose tells whether the existing record is the one that was to be created:
 // its salt makes the bytes unique, so equal bytes are an earlier try's.
-func (r *Repo) whose(ctx context.Context, name string, object []byte) error {
-	there, err := backend.ReadAll(ctx, r.be, name, maxGC)
+func (r *Repo) whose(ctx context.Context, kind crypto.Kind, name string, object []byte) error {
+	there, err := backend.ReadAll(ctx, r.be, name, int64(kind.MaxSize()))
 	if err != nil {
 		return fmt.Errorf("create %s: it exists, and reading it: %w", name, err)
 	}

@@ -107,6 +107,15 @@ func damaged(object string, err error) error {
 	return &StateError{State: state, Object: object, Err: err}
 }
 
+// unreachable wraps why the storage gave no answer. Being told to stop is no
+// finding about the storage.
+func unreachable(object string, err error) error {
+	if errors.Is(err, context.Canceled) {
+		return err
+	}
+	return &StateError{State: Unreachable, Object: object, Err: err}
+}
+
 // Status is what can be told of a place without a passphrase.
 type Status struct {
 	State State
@@ -132,16 +141,17 @@ type found struct {
 	slots  []crypto.Slot // intact, of this repository
 }
 
-// findKeys reads config and key slots. Every error is a *StateError.
+// findKeys reads config and key slots. Every error is a *StateError, or that of
+// the context.
 func findKeys(ctx context.Context, be backend.Backend) (f found, err error) {
-	f.config, err = backend.ReadAll(ctx, be, configName, maxConfig)
+	f.config, err = backend.ReadAll(ctx, be, configName, int64(crypto.KindConfig.MaxSize()))
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return f, withoutConfig(ctx, be)
 	case errors.Is(err, backend.ErrTooLarge):
 		return f, damaged(configName, err)
 	case err != nil:
-		return f, &StateError{State: Unreachable, Object: configName, Err: err}
+		return f, unreachable(configName, err)
 	}
 	if f.head, err = crypto.ParseConfigHead(f.config); err != nil {
 		return f, damaged(configName, err)
@@ -159,19 +169,21 @@ func readSlots(ctx context.Context, be backend.Backend, head crypto.ConfigHead) 
 	var broken error
 	for info, err := range be.List(ctx, keysDir) {
 		if err != nil {
-			return nil, &StateError{State: Unreachable, Object: keysDir, Err: err}
+			return nil, unreachable(keysDir, err)
 		}
 		if !OwnName(info.Name) {
 			continue
 		}
 		slot, err := readSlot(ctx, be, info.Name)
 		switch {
-		case err == nil && slot.Repo == head.Repo:
-			slots = append(slots, slot)
+		case err == nil:
+			if slot.Repo == head.Repo {
+				slots = append(slots, slot)
+			}
 		case errors.Is(err, fs.ErrNotExist):
-		case err != nil && StateOf(err) == Unreachable:
+		case StateOf(err) != Damaged && StateOf(err) != Unsupported:
 			return nil, err
-		case err != nil:
+		default:
 			broken = err
 		}
 	}
@@ -185,14 +197,14 @@ func readSlots(ctx context.Context, be backend.Backend, head crypto.ConfigHead) 
 }
 
 func readSlot(ctx context.Context, be backend.Backend, name string) (crypto.Slot, error) {
-	b, err := backend.ReadAll(ctx, be, name, maxSlot)
+	b, err := backend.ReadAll(ctx, be, name, int64(crypto.KindSlot.MaxSize()))
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return crypto.Slot{}, err
 	case errors.Is(err, backend.ErrTooLarge):
 		return crypto.Slot{}, damaged(name, err)
 	case err != nil:
-		return crypto.Slot{}, &StateError{State: Unreachable, Object: name, Err: err}
+		return crypto.Slot{}, unreachable(name, err)
 	}
 	slot, err := crypto.ParseSlot(b)
 	if err != nil {
@@ -209,7 +221,7 @@ func readSlot(ctx context.Context, be backend.Backend, name string) (crypto.Slot
 func withoutConfig(ctx context.Context, be backend.Backend) error {
 	for info, err := range be.List(ctx, "") {
 		if err != nil {
-			return &StateError{State: Unreachable, Err: err}
+			return unreachable("", err)
 		}
 		if info.Name == configName {
 			return &StateError{State: Unreachable, Object: configName, Err: errors.New("listed, but reading it says that it does not exist")}

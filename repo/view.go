@@ -1,10 +1,10 @@
 package repo
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"slices"
 
 	"vault/crypto"
@@ -17,6 +17,8 @@ import (
 // where its blobs lie. It never changes.
 type view struct {
 	gc        gcState  // what gc/ held
+	settled   bool     // what is missing now is lost, not moved
+	broken    []error  // damage found on the way: one *StateError an object
 	done      *done    // newest done, or nil
 	doneHash  [32]byte // its hash, zero if none
 	plan      *plan    // newest plan, done or not, or nil
@@ -54,50 +56,49 @@ func (r *Repo) listGC(ctx context.Context) (g gcState, err error) {
 // load reads the state of the repository. What old already holds and cannot
 // have changed is taken from it.
 func (r *Repo) load(ctx context.Context, old *view) (*view, error) {
+	if old == nil {
+		old = &view{}
+	}
 	for range tries {
-		v, err := r.loadOnce(ctx, old)
+		v := &view{}
+		err := r.loadInto(ctx, v, old)
 		if !isMissing(err) {
 			return v, err
 		}
-		// Something listed or named was gone when it was read. If a
-		// collection has moved on, the new state does not need it.
+		// Something listed or named was gone when it was read. If a collection
+		// has moved on, the new state does not need it; if none has, it is lost.
 		g, gerr := r.listGC(ctx)
 		if gerr != nil {
 			return nil, gerr
 		}
-		if v != nil && v.gc == g {
+		if v.gc == g {
+			v = &view{settled: true}
+			if err = r.loadInto(ctx, v, old); !isMissing(err) {
+				return v, err
+			}
 			return nil, &StateError{State: Damaged, Err: err}
 		}
 	}
 	return nil, errors.New("read repository state: collections keep moving it; try again")
 }
 
-// loadOnce returns the view with gc set, also beside an error.
-func (r *Repo) loadOnce(ctx context.Context, old *view) (*view, error) {
-	if old == nil {
-		old = &view{}
+func (r *Repo) loadInto(ctx context.Context, v, old *view) (err error) {
+	if v.gc, err = r.listGC(ctx); err != nil {
+		return err
 	}
-	v := &view{condemned: map[pack.ID]struct{}{}}
-	g, err := r.listGC(ctx)
-	if err != nil {
-		return nil, err
+	v.condemned = map[pack.ID]struct{}{}
+	for _, step := range []func(ctx context.Context, v, old *view) error{r.loadGC, r.loadCommits, r.loadEvents, r.loadIndex} {
+		if err := step(ctx, v, old); err != nil {
+			return err
+		}
 	}
-	v.gc = g
-	if err := r.loadGC(ctx, v, g); err != nil {
-		return v, err
-	}
-	if err := r.loadCommits(ctx, v, old); err != nil {
-		return v, err
-	}
-	if err := r.loadEvents(ctx, v); err != nil {
-		return v, err
-	}
-	return v, r.loadIndex(ctx, v, old)
+	return nil
 }
 
-func (r *Repo) loadGC(ctx context.Context, v *view, g gcState) error {
+func (r *Repo) loadGC(ctx context.Context, v, _ *view) error {
+	g := v.gc
 	if g.done > 0 {
-		payload, object, err := r.fetch(ctx, crypto.KindDone, doneName(g.done), maxGC)
+		payload, object, err := r.fetch(ctx, crypto.KindDone, doneName(g.done))
 		if err != nil {
 			return err
 		}
@@ -108,7 +109,7 @@ func (r *Repo) loadGC(ctx context.Context, v *view, g gcState) error {
 		v.done, v.doneHash = &d, crypto.FileHash(object)
 	}
 	if g.plan > 0 {
-		payload, _, err := r.fetch(ctx, crypto.KindPlan, planName(g.plan), maxGC)
+		payload, _, err := r.fetch(ctx, crypto.KindPlan, planName(g.plan))
 		if err != nil {
 			return err
 		}
@@ -147,14 +148,14 @@ func (r *Repo) loadCommits(ctx context.Context, v, old *view) error {
 		c := old.commits[sid]
 		if c == nil {
 			c, err = r.readCommit(ctx, sid)
-			if isMissing(err) && v.done != nil && !v.done.lists(sid) {
+			if isMissing(err) && v.done != nil && !v.done.lists(sid) || v.tolerate(err) {
 				continue
 			}
 			if err != nil {
 				return err
 			}
 		}
-		if c.Kind == snapshot.KindKilled || !v.void(sid, c.Backup.Generation) {
+		if c.Kind == snapshot.CommitKilled || !v.void(sid, c.Backup.Generation) {
 			v.commits[sid] = c
 		}
 	}
@@ -162,7 +163,7 @@ func (r *Repo) loadCommits(ctx context.Context, v, old *view) error {
 }
 
 func (r *Repo) readCommit(ctx context.Context, sid crypto.SessionID) (*snapshot.Commit, error) {
-	payload, _, err := r.fetch(ctx, crypto.KindCommit, commitName(sid), maxCommit)
+	payload, _, err := r.fetch(ctx, crypto.KindCommit, commitName(sid))
 	if err != nil {
 		return nil, err
 	}
@@ -189,7 +190,7 @@ func (r *Repo) loadIndex(ctx context.Context, v, old *view) error {
 		}
 	}
 	for sid, c := range v.commits {
-		if c.Kind == snapshot.KindKilled || v.done != nil && v.done.lists(sid) {
+		if c.Kind == snapshot.CommitKilled || v.done != nil && v.done.lists(sid) {
 			continue
 		}
 		for _, name := range c.Backup.Index {
@@ -202,7 +203,9 @@ func (r *Repo) loadIndex(ctx context.Context, v, old *view) error {
 		s := old.segments[name]
 		if s == nil {
 			var err error
-			if s, err = r.readSegment(ctx, name); err != nil {
+			if s, err = r.readSegment(ctx, name); v.tolerate(err) {
+				continue
+			} else if err != nil {
 				return err
 			}
 		}
@@ -214,7 +217,7 @@ func (r *Repo) loadIndex(ctx context.Context, v, old *view) error {
 }
 
 func (r *Repo) readSegment(ctx context.Context, name [32]byte) (*index.Segment, error) {
-	payload, object, err := r.fetch(ctx, crypto.KindIndex, indexName(name), maxIndex)
+	payload, object, err := r.fetch(ctx, crypto.KindIndex, indexName(name))
 	if err != nil {
 		return nil, err
 	}
@@ -235,7 +238,7 @@ type lifecycle struct {
 	events []Event
 }
 
-func (r *Repo) loadEvents(ctx context.Context, v *view) error {
+func (r *Repo) loadEvents(ctx context.Context, v, _ *view) error {
 	v.events = map[crypto.SessionID]lifecycle{}
 	for info, err := range r.be.List(ctx, eventsDir) {
 		if err != nil {
@@ -249,16 +252,12 @@ func (r *Repo) loadEvents(ctx context.Context, v *view) error {
 		text := info.Name[len(eventsDir):]
 		sid, _ := crypto.ParseSessionID(text[:len(text)-9])
 		fmt.Sscanf(text[len(text)-8:], "%08d", &k)
-		payload, _, err := r.fetch(ctx, crypto.KindEvent, info.Name, maxSession)
-		if errors.Is(err, fs.ErrNotExist) {
-			continue // collected with its backup meanwhile
+		e, err := r.readEvent(ctx, info.Name)
+		if isMissing(err) || v.tolerate(err) {
+			continue // missing: collected with its backup meanwhile
 		}
 		if err != nil {
 			return err
-		}
-		e, err := decodeEvent(payload)
-		if err != nil {
-			return damaged(info.Name, err)
 		}
 		l := v.events[sid]
 		l.last, l.events = k, append(l.events, e) // the listing is in order
@@ -270,12 +269,38 @@ func (r *Repo) loadEvents(ctx context.Context, v *view) error {
 	return nil
 }
 
+func (r *Repo) readEvent(ctx context.Context, name string) (Event, error) {
+	payload, _, err := r.fetch(ctx, crypto.KindEvent, name)
+	if err != nil {
+		return Event{}, err
+	}
+	e, err := decodeEvent(payload)
+	if err != nil {
+		return Event{}, damaged(name, err)
+	}
+	return e, nil
+}
+
+// tolerate notes damage of a single commit, event or index segment. The other
+// backups must stay within reach on the worst day; whoever needs the whole
+// truth asks [Repo.Broken].
+func (v *view) tolerate(err error) bool {
+	if v.settled && isMissing(err) {
+		err = &StateError{State: Damaged, Err: err}
+	}
+	if StateOf(err) != Damaged {
+		return false
+	}
+	v.broken = append(v.broken, err)
+	return true
+}
+
 // backups returns the visible backups: commits of kind backup, not void, not
 // forgotten; ascending by time, ties by id.
 func (v *view) backups() []*snapshot.Backup {
 	var list []*snapshot.Backup
 	for sid, c := range v.commits {
-		if c.Kind != snapshot.KindBackup {
+		if c.Kind != snapshot.CommitBackup {
 			continue
 		}
 		if s := v.events[sid].state; s == EventForget || s == EventCollected {
@@ -283,18 +308,13 @@ func (v *view) backups() []*snapshot.Backup {
 		}
 		list = append(list, c.Backup)
 	}
-	slices.SortFunc(list, snapshot.Compare)
+	slices.SortFunc(list, compareBackups)
 	return list
 }
 
-// newest returns the id with the latest clock part, or zero.
-func (v *view) newest() (newest crypto.SessionID) {
-	for sid := range v.commits {
-		if compareSID(newest, sid) < 0 {
-			newest = sid
-		}
-	}
-	return newest
+// compareBackups orders by time, ties by id.
+func compareBackups(a, b *snapshot.Backup) int {
+	return cmp.Or(a.Time.Compare(b.Time), a.ID.Compare(b.ID))
 }
 
 // Backups returns the backups that are visible now, oldest first. Each call
@@ -307,6 +327,17 @@ func (r *Repo) Backups(ctx context.Context) ([]*snapshot.Backup, error) {
 	return v.backups(), nil
 }
 
+// Broken returns the damage that was met when the state was last read: one
+// [*StateError] for each commit, event or index segment that is not what was
+// written. Backups that such an object describes are not in [Repo.Backups].
+func (r *Repo) Broken(ctx context.Context) ([]error, error) {
+	v, err := r.current(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return v.broken, nil
+}
+
 // Roots returns every commit that keeps blobs alive: backups, forgotten ones
 // that are not collected yet, and checkpoints.
 func (r *Repo) Roots(ctx context.Context) ([]*snapshot.Backup, error) {
@@ -316,11 +347,11 @@ func (r *Repo) Roots(ctx context.Context) ([]*snapshot.Backup, error) {
 	}
 	var list []*snapshot.Backup
 	for _, c := range v.commits {
-		if c.Kind != snapshot.KindKilled {
+		if c.Kind != snapshot.CommitKilled {
 			list = append(list, c.Backup)
 		}
 	}
-	slices.SortFunc(list, snapshot.Compare)
+	slices.SortFunc(list, compareBackups)
 	return list, nil
 }
 

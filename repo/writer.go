@@ -283,7 +283,7 @@ func (w *Writer) Commit(b *snapshot.Backup) (*snapshot.Backup, error) {
 	b.NewestDone = w.view.doneHash
 	b.Index = w.upload.published
 	b.Program = w.r.env.Agent
-	payload, err := snapshot.EncodeCommit(&snapshot.Commit{Kind: snapshot.KindBackup, Backup: b})
+	payload, err := snapshot.EncodeCommit(&snapshot.Commit{Kind: snapshot.CommitBackup, Backup: b})
 	if err != nil {
 		return nil, fmt.Errorf("encode commit: %w", err)
 	}
@@ -306,7 +306,7 @@ func (w *Writer) acknowledge(name string) error {
 	if g.done <= w.session.Generation {
 		return nil
 	}
-	payload, _, err := w.r.fetch(w.ctx, crypto.KindDone, doneName(g.done), maxGC)
+	payload, _, err := w.r.fetch(w.ctx, crypto.KindDone, doneName(g.done))
 	if err != nil {
 		return fmt.Errorf("%s is stored, but whether it counts is not known: %w", name, err)
 	}

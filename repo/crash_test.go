@@ -1,0 +1,120 @@
+package repo_test
+
+import (
+	"errors"
+	"testing"
+
+	"vault/backend/backendtest"
+	"vault/backend/mem"
+	"vault/crypto"
+	"vault/repo"
+	"vault/snapshot"
+)
+
+// TestCrashAfterEveryOperation runs init and two backups, stopping dead at
+// operation n, before or after its effect, for every n. Whatever is left must
+// open (or still count as uninitialised), check clean, hold every backup that
+// was acknowledged, and take a further one.
+func TestCrashAfterEveryOperation(t *testing.T) {
+	first, second := makeContent(1, 12), makeContent(2, 12)
+	for _, when := range []backendtest.When{backendtest.Before, backendtest.After} {
+		for n := 1; ; n++ {
+			store := mem.New()
+			f := backendtest.NewFaulty(store)
+			f.CrashAt(n, when)
+			acked, contents := session(t, f, first, second)
+			afterCrash(t, n, store, acked, contents)
+			if !f.Crashed() {
+				t.Logf("%d operations, crashed at each, %v their effect", n-1, when)
+				break
+			}
+			if n > 500 {
+				t.Fatal("the work does not end")
+			}
+		}
+	}
+}
+
+// session is what the crashing process does.
+func session(t *testing.T, f *backendtest.Faulty, contents ...content) (acked []*snapshot.Backup, of []content) {
+	r, err := repo.Init(t.Context(), f, repo.InitOptions{Passphrase: passphrase, Cost: crypto.TestKDFCost, Params: smallParams()})
+	if err != nil {
+		return nil, nil
+	}
+	for _, c := range contents {
+		b, err := backup(t.Context(), r, c)
+		if err != nil {
+			if !errors.Is(err, backendtest.ErrCrashed) {
+				t.Errorf("backup failed with something else: %v", err)
+			}
+			return acked, of
+		}
+		acked, of = append(acked, b), append(of, c)
+	}
+	return acked, of
+}
+
+func afterCrash(t *testing.T, n int, store *mem.Backend, acked []*snapshot.Backup, contents []content) {
+	t.Helper()
+	switch status := repo.Probe(t.Context(), store); status.State {
+	case repo.Uninitialised:
+		if len(acked) > 0 {
+			t.Fatalf("operation %d: an acknowledged backup, and no repository", n)
+		}
+		initRepo(t, store)
+	case repo.Sealed:
+	default:
+		t.Fatalf("operation %d: state %s: %v", n, status.State, status.Err)
+	}
+	r := openRepo(t, store)
+	list, err := r.Backups(t.Context())
+	if err != nil {
+		t.Fatalf("operation %d: %v", n, err)
+	}
+	if len(list) < len(acked) || len(list) > len(acked)+1 {
+		t.Fatalf("operation %d: %d backups visible, %d acknowledged", n, len(list), len(acked))
+	}
+	for i, b := range acked {
+		if list[i].ID != b.ID {
+			t.Errorf("operation %d: backup %d has another id", n, i)
+		}
+		if err := restore(t.Context(), r, list[i], contents[i]); err != nil {
+			t.Errorf("operation %d: acknowledged backup %d: %v", n, i, err)
+		}
+	}
+	more := makeContent(9, 8)
+	if err := restore(t.Context(), r, mustBackup(t, r, more), more); err != nil {
+		t.Errorf("operation %d: the next backup: %v", n, err)
+	}
+	mustCheck(t, store) // also that a visible but unacknowledged backup is whole
+}
+
+// TestFailureOfEveryOperation fails one operation at a time, applied or not,
+// and goes on: an error, or a backup that restores.
+func TestFailureOfEveryOperation(t *testing.T) {
+	kept, next := makeContent(1, 12), makeContent(2, 12)
+	for _, when := range []backendtest.When{backendtest.Before, backendtest.After} {
+		for n := 1; ; n++ {
+			store, r := newStore(t)
+			old := mustBackup(t, r, kept)
+			f := backendtest.NewFaulty(store)
+			f.FailAt(n, when, errors.New("the network hiccups"))
+			r, err := repo.Open(t.Context(), f, repo.OpenOptions{Passphrase: pass})
+			if err == nil {
+				var b *snapshot.Backup
+				if b, err = backup(t.Context(), r, next); err == nil {
+					if err := restore(t.Context(), openRepo(t, store), b, next); err != nil {
+						t.Errorf("operation %d: %v", n, err)
+					}
+				}
+			}
+			if err := restore(t.Context(), openRepo(t, store), old, kept); err != nil {
+				t.Errorf("operation %d: the old backup: %v", n, err)
+			}
+			mustCheck(t, store)
+			if f.Count() < n {
+				break
+			}
+		}
+	}
+}
