@@ -1,0 +1,213 @@
+package archive
+
+import (
+	"errors"
+	"fmt"
+
+	"golang.org/x/sys/unix"
+
+	"vault/snapshot"
+)
+
+// keepOpen is how many directories on the way down to the one being scanned stay
+// open, besides the root.
+const keepOpen = 64
+
+var errMoved = errors.New("directory was moved while it was read: the rest of it is missing")
+
+// enter opens a directory and makes it the one being scanned. What cannot be
+// entered is finished at once.
+func (s *scan) enter(e *slot) error {
+	up, name := e.frame, e.node.Name
+	if up.closed {
+		e.node, e.done = nil, true
+		return s.drain(up)
+	}
+	fd, err := openat(up.dir.fd, name, openDir, s.mayHide(e.node.UID))
+	switch {
+	case err == nil:
+		return s.opened(e, fd, &frame{up: up, slot: e, name: name, depth: up.depth + 1})
+	case vanished(err):
+		s.notice(e.path(), noticeVanished)
+		e.node = nil
+	case errors.Is(err, unix.ELOOP), errors.Is(err, unix.ENOTDIR):
+		s.problem(s.vol, e.path(), errReplaced)
+		e.node = nil
+	default:
+		s.problem(s.vol, e.path(), fmt.Errorf("open directory: %w", err))
+		if err := s.hollow(e); err != nil {
+			return err
+		}
+	}
+	e.done = true
+	return s.drain(up)
+}
+
+// hollow makes e a directory without entries.
+func (s *scan) hollow(e *slot) error {
+	w := s.newWriter()
+	id, err := w.Finish(s.ctx)
+	if err != nil {
+		return err
+	}
+	s.writers = append(s.writers, w)
+	e.node.Tree = id
+	s.compare(e)
+	return nil
+}
+
+// opened begins the scan of an open directory. It takes over fd.
+func (s *scan) opened(e *slot, fd int, f *frame) error {
+	f.dir = s.dirs.add(fd)
+	var st stat
+	if err := st.fstat(fd, &s.stat); err != nil {
+		s.problem(s.vol, f.where(), fmt.Errorf("stat: %w", err))
+	} else {
+		dev := s.device(st.dev)
+		st.fill(e.node, s.names)
+		e.node.Device = dev.number
+		f.dev, f.ino = st.dev, st.ino
+		if err := s.attributes(e, f, &st, dev); err != nil {
+			return err
+		}
+	}
+	if s.o.Reader != nil && e.old != nil && e.old.Type == snapshot.Directory {
+		f.old.top = e.old.Tree
+		f.old.reader = snapshot.NewDirReader(s.ctx, s.o.Reader, e.old.Tree)
+	}
+	if k := len(s.lists); k > 0 {
+		f.list, s.lists = s.lists[k-1], s.lists[:k-1]
+	}
+	switch {
+	case f.depth > snapshot.MaxDepth-2:
+		s.problem(s.vol, f.where(), errors.New("directories are nested too deeply: this one is stored as empty"))
+	case s.o.OneFileSystem && e.node.Device != 0:
+	default:
+		if err := f.list.read(fd, s.dirents); err != nil {
+			s.problem(s.vol, f.where(), fmt.Errorf("list directory: %w", err))
+		}
+		for _, name := range f.list.bad {
+			s.problem(s.vol, f.path(name), errors.New("name cannot be stored"))
+		}
+	}
+	s.top = f
+	s.park(f)
+	return nil
+}
+
+// attributes sets the attributes and flags of a directory.
+func (s *scan) attributes(e *slot, f *frame, st *stat, dev *device) error {
+	n := e.node
+	if e.old != nil && s.unchanged(st, dev, e.old) {
+		ok, err := s.known(e.old)
+		if err != nil {
+			return err
+		}
+		if ok {
+			n.Xattrs, n.Flags = e.old.Xattrs, e.old.Flags
+			return nil
+		}
+	}
+	if err := s.own.attrs.read(s.ctx, attrTarget{fd: f.dir.fd}, dev, n, &s.own.sink, s.o.Thresholds.InlineXattr); err != nil {
+		if stops(err) {
+			return err
+		}
+		s.problem(s.vol, f.where(), err)
+	}
+	n.Flags = flags(f.dir.fd, dev, snapshot.Directory)
+	return nil
+}
+
+// park closes the directory that is keepOpen levels above f.
+func (s *scan) park(f *frame) {
+	g := f
+	for range keepOpen {
+		if g = g.up; g == nil {
+			return
+		}
+	}
+	if g.up != nil && g.dir != nil {
+		s.dirs.release(g.dir)
+		g.dir = nil
+	}
+}
+
+// leave ends the scan of a directory and goes back to the one above.
+func (s *scan) leave(f *frame) error {
+	more, err := f.old.rest()
+	f.gap = f.gap || more || f.closed
+	if err != nil {
+		if err := s.lostParent(f, err); err != nil {
+			return err
+		}
+	}
+	f.old.reader, f.old.node = nil, nil
+	up := f.up
+	if up != nil && up.dir == nil && !up.closed {
+		if up.dir = s.above(f, up); up.dir == nil {
+			if up.dir, err = s.findDir(up); err != nil {
+				up.closed = true
+				s.problem(s.vol, up.where(), err)
+			}
+		}
+	}
+	if f.dir != nil {
+		s.dirs.release(f.dir)
+		f.dir = nil
+	}
+	if cap(f.list.text) <= 1<<20 && len(s.lists) < keepOpen {
+		s.lists = append(s.lists, f.list)
+	}
+	f.list = listing{}
+	f.scanned = true
+	s.top = up
+	return s.drain(f)
+}
+
+// above opens the directory above an open one, if it is still the one it was.
+func (s *scan) above(f, up *frame) *dir {
+	if f.dir == nil {
+		return nil
+	}
+	fd, err := openat(f.dir.fd, "..", openDir, s.mayHide(up.slot.node.UID))
+	if err != nil {
+		return nil
+	}
+	if !s.is(fd, up) {
+		unix.Close(fd)
+		return nil
+	}
+	return s.dirs.add(fd)
+}
+
+func (s *scan) is(fd int, f *frame) bool {
+	var st stat
+	return st.fstat(fd, &s.stat) == nil && st.dev == f.dev && st.ino == f.ino
+}
+
+// findDir opens a directory again, from the nearest one above it that is open.
+func (s *scan) findDir(f *frame) (*dir, error) {
+	var down []*frame
+	for f.dir == nil && f.up != nil {
+		down = append(down, f)
+		f = f.up
+	}
+	if f.dir == nil {
+		return nil, errMoved
+	}
+	fd := f.dir.fd
+	for i := len(down) - 1; i >= 0; i-- {
+		next, err := openat(fd, down[i].name, openDir, s.mayHide(0))
+		if fd != f.dir.fd {
+			unix.Close(fd)
+		}
+		if err != nil || !s.is(next, down[i]) {
+			if err == nil {
+				unix.Close(next)
+			}
+			return nil, errMoved
+		}
+		fd = next
+	}
+	return s.dirs.add(fd), nil
+}

@@ -1,0 +1,83 @@
+package archive
+
+import (
+	"errors"
+	"fmt"
+
+	"golang.org/x/sys/unix"
+
+	"vault/snapshot"
+)
+
+// path reads a path volume.
+func (r *run) path(src Path, parent *Parent, vol *snapshot.Volume) error {
+	if parent != nil && (parent.Root == nil || r.o.Reader == nil) {
+		parent = nil
+	}
+	s := newScan(r, parent, vol)
+	var st stat
+	if err := st.lstat(unix.AT_FDCWD, src.Path, &s.stat); err != nil {
+		r.problem(vol, ".", fmt.Errorf("stat %s: %w", src.Path, err))
+		return nil
+	}
+	e := &slot{node: s.node("", &st)}
+	if parent != nil {
+		e.old = parent.Root.Clone()
+		e.old.Name = ""
+	}
+	s.root = e
+	dev := s.device(st.dev)
+	err := error(nil)
+	switch e.node.Type {
+	case snapshot.Directory:
+		err = s.rootDir(e, src.Path)
+	case snapshot.File:
+		err = s.rootFile(e, src.Path, &st, dev)
+	case snapshot.Socket, 0:
+		r.problem(vol, ".", errors.New("neither a file nor a directory, nor anything else that can be stored"))
+		e.node = nil
+	default:
+		if e.node.Type == snapshot.Symlink {
+			r.notice(".", "the volume is a symbolic link and is stored as such; end the path with a slash to mean what it points to")
+		}
+		if err = s.other(nil, src.Path, &st, dev, e.old); err != nil && !stops(err) {
+			r.problem(vol, ".", fmt.Errorf("read link: %w", err))
+			s.root.node, err = nil, nil
+		}
+	}
+	if err != nil {
+		return err
+	}
+	if s.root.node == nil {
+		return nil
+	}
+	s.count(s.root)
+	vol.Root = s.root.node
+	return nil
+}
+
+func (s *scan) rootDir(e *slot, path string) error {
+	fd, err := openat(unix.AT_FDCWD, path, openDir, s.mayHide(e.node.UID))
+	if err != nil {
+		s.problem(s.vol, ".", fmt.Errorf("open directory %s: %w", path, err))
+		e.node = nil
+		return nil
+	}
+	// The device of the root is what was opened.
+	var st stat
+	if err := st.fstat(fd, &s.stat); err == nil {
+		clear(s.devices)
+		s.device(st.dev)
+	}
+	if err := s.opened(e, fd, &frame{slot: e}); err != nil {
+		return err
+	}
+	return s.loop()
+}
+
+func (s *scan) rootFile(e *slot, path string, st *stat, dev *device) error {
+	if err := s.read(task{slot: e, fd: unix.AT_FDCWD, name: path, st: *st, dev: dev}); err != nil {
+		return err
+	}
+	return s.loop()
+}
