@@ -1,0 +1,284 @@
+package restore
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io/fs"
+	"sync"
+
+	"vault/snapshot"
+)
+
+// links knows the files of a volume that have several names. The first name
+// that is restored writes the file; the others become links to that inode, as
+// long as their content is the same.
+type links struct {
+	mu    sync.Mutex // guards table and flags
+	table map[linkKey]*link
+	flags []lateFlags // for when all links are made
+}
+
+type linkKey struct{ device, inode uint64 }
+
+// link is one file with several names.
+type link struct {
+	digest [sha256.Size]byte // of type and content
+
+	mu   sync.Mutex // held while the file is written or linked; guards what follows
+	seen uint64
+	out  outcome
+	at   location
+	// earlier are names that were found in place, so that their inode is not
+	// of this run and no source for links. If a later name has to be written,
+	// they become links to that.
+	earlier []location
+}
+
+type location struct {
+	dir  *dir
+	name string
+}
+
+type lateFlags struct {
+	location
+	id    identity
+	flags uint32
+}
+
+// linked restores an entry that has other names.
+func (w *worker) linked(d *dir, n *snapshot.Node) error {
+	ls := &d.volume.links
+	key := linkKey{n.Device, n.Inode}
+	digest := contentDigest(n)
+	ls.mu.Lock()
+	l := ls.table[key]
+	if l == nil {
+		l = &link{digest: digest}
+		ls.table[key] = l
+	}
+	ls.mu.Unlock()
+	if l.digest != digest { // the file changed between two names of it
+		_, err := w.place(d, n, keepGood)
+		return err
+	}
+	l.mu.Lock() // the one who holds it writes the file and waits for no other link
+	defer l.mu.Unlock()
+	if l.seen++; l.seen >= n.Links {
+		ls.mu.Lock()
+		delete(ls.table, key)
+		ls.mu.Unlock()
+	}
+	if !l.out.known {
+		out, err := w.place(d, n, keepGood)
+		if err == nil {
+			l.take(out, location{d, n.Name})
+		}
+		return err
+	}
+	if l.out.made {
+		return w.linkOrCopy(l, d, n)
+	}
+	return w.joinExisting(l, d, n)
+}
+
+func (l *link) take(out outcome, at location) {
+	l.out, l.at = out, at
+	if !out.made && out.known {
+		l.earlier = append(l.earlier, at)
+	}
+}
+
+// joinExisting restores another name of a file that was found in place.
+func (w *worker) joinExisting(l *link, d *dir, n *snapshot.Node) error {
+	h, err := w.dirs.acquire(d)
+	if err != nil {
+		return fmt.Errorf("open parent: %w", err)
+	}
+	st, err := h.stat(n.Name)
+	w.dirs.release(d)
+	if err == nil && st.id.same(l.out.id) {
+		l.earlier = append(l.earlier, location{d, n.Name})
+		w.event(d, n.Name, hardLink, Unchanged, 0)
+		return nil
+	}
+	out, err := w.place(d, n, renew)
+	if err != nil || !out.made {
+		return err
+	}
+	earlier := l.earlier
+	l.earlier = nil
+	l.take(out, location{d, n.Name})
+	for _, at := range earlier {
+		if err := w.relink(l, at); err != nil {
+			w.failed(at.dir, at.name, n.Type, fmt.Errorf("link to %q: %w", d.pathOf(n.Name), err))
+		}
+	}
+	return nil
+}
+
+// relink makes a name that was found in place one more name of l. If its
+// directory is complete already, that keeps its time.
+func (w *worker) relink(l *link, at location) error {
+	h, err := w.dirs.acquire(at.dir)
+	if err != nil {
+		return err
+	}
+	defer w.dirs.release(at.dir)
+	if at.dir.finished.Load() {
+		if st, err := h.info(); err == nil {
+			defer h.object().setTime(st.mtime)
+		}
+	}
+	_, err = w.link(l, at.dir, h, at.name)
+	return err
+}
+
+// linkOrCopy gives the inode of l the name of n. Where that is not possible, n
+// becomes a file of its own.
+func (w *worker) linkOrCopy(l *link, d *dir, n *snapshot.Node) error {
+	if err := checkName(n.Name); err != nil {
+		return err
+	}
+	h, err := w.dirs.acquire(d)
+	if err != nil {
+		return fmt.Errorf("open parent: %w", err)
+	}
+	defer w.dirs.release(d)
+	if !d.made {
+		st, err := h.stat(n.Name)
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+		case err != nil:
+			return fmt.Errorf("look up: %w", err)
+		case st.id.same(l.out.id):
+			w.event(d, n.Name, hardLink, Unchanged, 0)
+			return nil
+		case w.opts.Overwrite == Never, w.opts.Overwrite == IfNewer && st.mtime.Compare(n.MTime) >= 0:
+			w.event(d, n.Name, n.Type, Skipped, 0)
+			return nil
+		case st.typ == snapshot.Directory:
+			if err := w.clearDir(d, h, n.Name); err != nil {
+				return err
+			}
+		}
+	}
+	verb, err := w.link(l, d, h, n.Name)
+	if err == nil {
+		w.event(d, n.Name, hardLink, verb, 0)
+		return nil
+	}
+	if d.made && errors.Is(err, fs.ErrExist) {
+		return errDuplicate
+	}
+	w.notice(d, n.Name, "hard link, written as a file of its own", err)
+	_, err = w.place(d, n, renew)
+	return err
+}
+
+// link makes name, in d, a name of l's inode. The inode is opened where this
+// run put it and is linked through that descriptor, if it is still the same.
+func (w *worker) link(l *link, d *dir, h handle, name string) (Verb, error) {
+	from, err := w.dirs.acquire(l.at.dir)
+	if err != nil {
+		return Failed, err
+	}
+	defer w.dirs.release(l.at.dir)
+	o, st, err := from.openPath(l.at.name)
+	if err != nil {
+		return Failed, err
+	}
+	defer o.close()
+	if !l.out.made || !st.id.same(l.out.id) {
+		return Failed, errMoved
+	}
+	if d.made {
+		return Created, h.link(o, name)
+	}
+	temp := tempName()
+	if err := h.link(o, temp); err != nil {
+		return Failed, err
+	}
+	verb := Created
+	err = h.renameNew(temp, name)
+	if errors.Is(err, fs.ErrExist) {
+		verb = Replaced
+		err = h.rename(temp, name)
+	}
+	// Renaming onto another name of the same inode leaves both.
+	if h.unlink(temp) == nil && err == nil {
+		verb = Unchanged
+	}
+	return verb, err
+}
+
+// fileFlags sets the inode flags of a new file. Immutable files take no more
+// links, so those with several names get them in the end.
+func (w *worker) fileFlags(f file, d *dir, n *snapshot.Node) {
+	if n.Flags&flagsSettable == 0 {
+		return
+	}
+	if n.Links < 2 {
+		w.setFlags(f.object(), d, n.Name, n.Flags)
+		return
+	}
+	st, err := f.stat()
+	if err != nil {
+		return
+	}
+	ls := &d.volume.links
+	ls.mu.Lock()
+	defer ls.mu.Unlock()
+	ls.flags = append(ls.flags, lateFlags{location{d, n.Name}, st.id, n.Flags})
+}
+
+// finishLinks ends a volume.
+func (w *worker) finishLinks(v *volume) {
+	for _, late := range v.links.flags {
+		if w.cancelled() {
+			return
+		}
+		h, err := w.dirs.acquire(late.dir)
+		if err != nil {
+			w.notice(late.dir, late.name, "inode flags", err)
+			continue
+		}
+		f, st, err := h.openFile(late.name, readOnly)
+		switch {
+		case err != nil:
+			w.notice(late.dir, late.name, "inode flags", err)
+		case st.id.same(late.id):
+			w.setFlags(f.object(), late.dir, late.name, late.flags)
+			f.close()
+		default:
+			f.close()
+		}
+		w.dirs.release(late.dir)
+	}
+}
+
+// contentDigest tells contents apart without holding them.
+func contentDigest(n *snapshot.Node) (sum [sha256.Size]byte) {
+	h := sha256.New()
+	put := func(v uint64) {
+		var b [8]byte
+		binary.LittleEndian.PutUint64(b[:], v)
+		h.Write(b[:])
+	}
+	put(uint64(n.Type))
+	put(n.Size)
+	put(uint64(n.Major))
+	put(uint64(n.Minor))
+	put(uint64(len(n.Content.Inline)))
+	h.Write(n.Content.Inline)
+	for _, it := range n.Content.Items {
+		put(uint64(it.Kind))
+		put(it.Length)
+		h.Write(it.ID[:])
+	}
+	h.Write(n.Content.List[:])
+	h.Write([]byte(n.Target))
+	h.Sum(sum[:0])
+	return sum
+}
