@@ -24,8 +24,8 @@ const walkBudget = 64 << 20
 //
 // It is for one goroutine.
 type Walker struct {
-	// MaxEntries, if not 0, is the number of nodes after which Next fails with
-	// ErrTooLarge: the guard against trees that name one directory many times.
+	// MaxEntries, if not 0, is the number of nodes, root included, beyond which
+	// Next fails with ErrTooLarge and the walk is over: the guard against trees that name one directory many times.
 	MaxEntries uint64
 
 	ctx     context.Context
@@ -56,11 +56,8 @@ func NewWalker(ctx context.Context, src Source, root *Node) *Walker {
 // Next returns the next node, which belongs to the caller, or io.EOF after the
 // last. After another error - a page that is missing or wrong - it has given up
 // the rest of one directory, which Path names, and may be called again for what
-// follows; ErrTooLarge for the number of entries stays.
+// follows.
 func (w *Walker) Next() (*Node, error) {
-	if w.MaxEntries > 0 && w.visited >= w.MaxEntries {
-		return nil, fmt.Errorf("walk: more than %d entries: %w", w.MaxEntries, ErrTooLarge)
-	}
 	if w.visited == 0 {
 		w.visited++
 		w.enter = w.current.IsDir()
@@ -84,6 +81,10 @@ func (w *Walker) Next() (*Node, error) {
 		if err != nil {
 			w.pop()
 			return nil, fmt.Errorf("walk %q: %w", w.path, err)
+		}
+		if w.MaxEntries > 0 && w.visited >= w.MaxEntries {
+			w.dirs = nil
+			return nil, fmt.Errorf("walk: more than %d entries: %w", w.MaxEntries, ErrTooLarge)
 		}
 		if len(w.path) > 0 {
 			w.path = append(w.path, '/')
