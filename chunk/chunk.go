@@ -114,9 +114,10 @@ type Params struct {
 }
 
 // DefaultParams returns the parameters of a new repository. On data without long
-// repetitions the mean chunk is close to Min + 1<<Bits bytes, 640 KiB.
+// repetitions the mean chunk is close to Min + 1<<Bits bytes, 320 KiB. Why these:
+// docs/decisions/001-chunk-sizes.md.
 func DefaultParams() Params {
-	return Params{Algorithm: AESWindow, Min: 128 << 10, Max: 4 << 20, Bits: 19}
+	return Params{Algorithm: AESWindow, Min: 256 << 10, Max: 2 << 20, Bits: 16}
 }
 
 // Validate reports whether p is within the format's limits: a known algorithm,
