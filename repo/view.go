@@ -231,13 +231,6 @@ func (r *Repo) readSegment(ctx context.Context, name [32]byte) (*index.Segment, 
 	return s, nil
 }
 
-// lifecycle is what the events of a backup come to.
-type lifecycle struct {
-	last   uint32    // highest k
-	state  EventKind // the deciding one of forget, unforget, collected; 0 if none
-	events []Event
-}
-
 func (r *Repo) loadEvents(ctx context.Context, v, _ *view) error {
 	v.events = map[crypto.SessionID]lifecycle{}
 	for info, err := range r.be.List(ctx, eventsDir) {
@@ -259,12 +252,7 @@ func (r *Repo) loadEvents(ctx context.Context, v, _ *view) error {
 		if err != nil {
 			return err
 		}
-		l := v.events[sid]
-		l.last, l.events = k, append(l.events, e) // the listing is in order
-		if e.Kind <= EventCollected {
-			l.state = e.Kind
-		}
-		v.events[sid] = l
+		v.events[sid] = v.events[sid].add(k, e) // the listing is in order
 	}
 	return nil
 }
@@ -303,10 +291,17 @@ func (v *view) backups() []*snapshot.Backup {
 		if c.Kind != snapshot.CommitBackup {
 			continue
 		}
-		if s := v.events[sid].state; s == EventForget || s == EventCollected {
+		l := v.events[sid]
+		if l.forgotten() {
 			continue
 		}
-		list = append(list, c.Backup)
+		b := c.Backup
+		if len(l.events) > 0 {
+			copied := *b
+			copied.Tags = l.tags(b.Tags)
+			b = &copied
+		}
+		list = append(list, b)
 	}
 	slices.SortFunc(list, compareBackups)
 	return list
