@@ -206,3 +206,12 @@ func noise(seed byte, n int) []byte {
 	}
 	return out[:n]
 }
+
+func defaultChunker(t testing.TB, m *memory) *chunk.Chunker {
+	t.Helper()
+	c, err := chunk.New(chunk.DefaultParams(), m.ChunkerSecret())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
