@@ -1,0 +1,102 @@
+package main
+
+import (
+	"errors"
+
+	"github.com/spf13/cobra"
+
+	"vault/backend"
+	"vault/chunk"
+	"vault/crypto"
+	"vault/pack"
+	"vault/repo"
+)
+
+// initFlags are the parameters of a new repository.
+type initFlags struct {
+	chunker, compression, label string
+	single, again               bool
+	cost                        crypto.KDFCost
+}
+
+func (a *app) initCommand() *cobra.Command {
+	f := initFlags{cost: crypto.DefaultKDFCost}
+	cmd := &cobra.Command{
+		Use:   "init",
+		Short: "Make a new repository",
+		Long: `Init makes a repository in a place that holds none; it never writes over one,
+nor over the remains of one. The last component of the path is created if it is
+missing, the ones before must exist: a disk that is not mounted is not filled up
+by mistake. For the same reason init refuses a place in which this client has
+seen a repository before, unless --again is given.`,
+		Args: cobra.NoArgs,
+	}
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		o, err := f.options()
+		if err != nil {
+			return usage(err)
+		}
+		return a.init(cmd, o, f.again)
+	}
+	flags := cmd.Flags()
+	flags.StringVar(&f.chunker, "chunker", chunk.AESWindow.String(), "where data is cut: aes-window or rabin")
+	flags.StringVar(&f.compression, "compression", repo.DefaultParams().Compression.String(), "none, fastest, default, better or best")
+	flags.StringVar(&f.label, "label", "", "name of the first key, for people")
+	flags.BoolVar(&f.single, "single-writer", false, "accept a store that cannot be shared by several writers")
+	flags.BoolVar(&f.again, "again", false, "also where this client has seen a repository that is gone now")
+	flags.Uint32Var(&f.cost.Time, "kdf-time", f.cost.Time, "passes of the key derivation (Argon2id)")
+	flags.Uint32Var(&f.cost.Memory, "kdf-memory", f.cost.Memory, "memory of the key derivation, in KiB")
+	flags.Uint8Var(&f.cost.Threads, "kdf-threads", f.cost.Threads, "lanes of the key derivation")
+	return cmd
+}
+
+func (f *initFlags) options() (o repo.InitOptions, err error) {
+	o = repo.InitOptions{Params: repo.DefaultParams(), Cost: f.cost, Label: f.label}
+	var errs [3]error
+	o.Params.Chunker.Algorithm, errs[0] = chunk.ParseAlgorithm(f.chunker)
+	o.Params.Compression, errs[1] = pack.ParseLevel(f.compression)
+	errs[2] = f.cost.Validate()
+	if f.single {
+		o.Params.Sharing = repo.SingleWriter
+	}
+	return o, errors.Join(errs[:]...)
+}
+
+func (a *app) init(cmd *cobra.Command, o repo.InitOptions, again bool) (err error) {
+	ctx := cmd.Context()
+	p, err := a.place()
+	if err != nil {
+		return err
+	}
+	be, err := p.loc.Open()
+	if err != nil {
+		return p.wrap("initialise", err)
+	}
+	defer closing(be, &err)
+	if again {
+		p.seen = ""
+	}
+	if err := a.initiable(cmd, p, be); err != nil {
+		return err
+	}
+	r, err := a.initAt(ctx, p, be, o)
+	if err != nil {
+		return err
+	}
+	a.ui.message(initMessage{Type: "initialized", ID: r.ID().String(), Repository: p.loc.String()})
+	a.ui.info("initialised repository %s at %s\n", r.ID(), p)
+	a.ui.info("Without the passphrase nothing can be restored: keep it in a second place.\n")
+	return nil
+}
+
+// initiable refuses what init would refuse, before anybody types a passphrase.
+func (a *app) initiable(cmd *cobra.Command, p place, be backend.Backend) error {
+	switch status := repo.Probe(cmd.Context(), be); status.State {
+	case repo.Uninitialised:
+		return nil
+	case repo.Sealed:
+		return &failure{code: exitFailure, err: p.wrap("initialise", repo.ErrExists), hint: "`vault status` tells more about it"}
+	default:
+		return p.wrap("initialise", status.Err)
+	}
+}

@@ -1,0 +1,92 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"path"
+
+	"github.com/spf13/cobra"
+
+	"vault/internal/display"
+	"vault/repo"
+	"vault/snapshot"
+)
+
+func (a *app) lsCommand() *cobra.Command {
+	var f filterFlags
+	var long bool
+	cmd := &cobra.Command{
+		Use:   "ls ID|latest[:VOLUME[/PATH]]",
+		Short: "List the entries of a backup",
+		Args:  cobra.ExactArgs(1),
+	}
+	f.add(cmd.Flags())
+	f.addPartial(cmd.Flags())
+	cmd.Flags().BoolVarP(&long, "long", "l", false, "show type, mode, owner, size and time")
+	cmd.RunE = func(cmd *cobra.Command, args []string) (err error) {
+		filter, err := f.filter()
+		if err != nil {
+			return err
+		}
+		r, err := a.open(cmd.Context(), nil)
+		if err != nil {
+			return err
+		}
+		defer closing(r, &err)
+		list, err := r.Backups(cmd.Context())
+		if err != nil {
+			return err
+		}
+		ref, err := resolve(list, args[0], filter)
+		if err != nil {
+			return err
+		}
+		if ref.volume != nil {
+			return a.lsVolume(cmd, r, ref, long)
+		}
+		var errs []error
+		for i := range ref.backup.Volumes {
+			ref.volume = &ref.backup.Volumes[i]
+			errs = append(errs, a.lsVolume(cmd, r, ref, long))
+		}
+		return errors.Join(errs...)
+	}
+	return cmd
+}
+
+// lsVolume lists one volume, or the part of it that the reference names.
+func (a *app) lsVolume(cmd *cobra.Command, r *repo.Repo, ref reference, long bool) error {
+	top, err := ref.node(cmd.Context(), r)
+	if err != nil {
+		return err
+	}
+	return snapshot.Walk(cmd.Context(), r, top, func(p string, n *snapshot.Node) error {
+		a.showNode(ref.volume.Name, path.Join(ref.path, p), n, long)
+		return a.ui.failed()
+	})
+}
+
+func (a *app) showNode(volume, p string, n *snapshot.Node, long bool) {
+	if a.ui.json {
+		a.ui.message(nodeMessage{Type: "node", Volume: volume, VolumeBase64: lossless(volume), Path: p, PathBase64: lossless(p),
+			Kind: n.Type.String(), Mode: n.Mode, Permissions: n.FileMode().String(), UID: n.UID, GID: n.GID, User: n.User, Group: n.Group,
+			Size: n.Size, MTime: n.MTime.Std(), Target: n.Target, TargetBase64: lossless(n.Target)})
+		return
+	}
+	name := display.Name(path.Join(volume, p))
+	if !long {
+		a.ui.result("%s\n", name)
+		return
+	}
+	if n.Type == snapshot.Symlink {
+		name += " -> " + display.Name(n.Target)
+	}
+	a.ui.result("%s %-8s %-8s %12d %s %s\n", n.FileMode(), owner(n.User, n.UID), owner(n.Group, n.GID), n.Size, localTime(n.MTime), name)
+}
+
+func owner(name string, id uint32) string {
+	if name == "" {
+		return fmt.Sprint(id)
+	}
+	return display.Line(name)
+}

@@ -1,0 +1,181 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"runtime"
+
+	"golang.org/x/term"
+)
+
+// maxPassphrase is the longest passphrase that the format allows, in bytes.
+const maxPassphrase = 4096
+
+// errNoPassphrase says that nothing gave a passphrase and nobody can be asked.
+var errNoPassphrase = &failure{
+	code: exitUsage,
+	err:  errors.New("no passphrase given, and there is no terminal to ask on"),
+	hint: "set VAULT_PASSWORD, or use --password-file or --password-command",
+}
+
+// hasPassphrase reports whether a passphrase was given without asking.
+func (a *app) hasPassphrase() bool {
+	source, _, err := a.passphraseSource()
+	return err != nil || source != fromTerminal
+}
+
+type passphraseSource int
+
+const (
+	fromTerminal passphraseSource = iota
+	fromFile
+	fromCommand
+	fromVariable
+)
+
+// passphraseSource says where the passphrase comes from, and its argument. A
+// flag goes before all variables; two of one sort are a mistake, not a choice.
+func (a *app) passphraseSource() (passphraseSource, string, error) {
+	variable, set := os.LookupEnv("VAULT_PASSWORD")
+	file, command := os.Getenv("VAULT_PASSWORD_FILE"), os.Getenv("VAULT_PASSWORD_COMMAND")
+	if a.passwordFile != "" || a.passwordCommand != "" {
+		file, command, set = a.passwordFile, a.passwordCommand, false
+	}
+	given := 0
+	for _, is := range []bool{file != "", command != "", set} {
+		if is {
+			given++
+		}
+	}
+	switch {
+	case given > 1 && (a.passwordFile != "" || a.passwordCommand != ""):
+		return 0, "", usagef("--password-file and --password-command are both given: which one is meant?")
+	case given > 1:
+		return 0, "", usagef("of VAULT_PASSWORD, VAULT_PASSWORD_FILE and VAULT_PASSWORD_COMMAND more than one is set: which one is meant?")
+	case file != "":
+		return fromFile, file, nil
+	case command != "":
+		return fromCommand, command, nil
+	case set:
+		return fromVariable, variable, nil
+	}
+	return fromTerminal, "", nil
+}
+
+// passphrase gets the passphrase; one that is typed for a new repository is
+// asked for twice.
+func (a *app) passphrase(ctx context.Context, isNew bool) ([]byte, error) {
+	source, arg, err := a.passphraseSource()
+	if err != nil {
+		return nil, err
+	}
+	var pass []byte
+	switch source {
+	case fromFile:
+		pass, err = readPassphrase(arg)
+	case fromCommand:
+		pass, err = runPassphrase(ctx, arg)
+	case fromVariable:
+		pass = []byte(arg)
+	default:
+		pass, err = askPassphrase(ctx, isNew)
+	}
+	switch {
+	case err != nil:
+		return nil, err
+	case len(pass) == 0:
+		return nil, usagef("the passphrase is empty")
+	case len(pass) > maxPassphrase:
+		return nil, usagef("the passphrase has more than %d bytes", maxPassphrase)
+	}
+	return pass, nil
+}
+
+// readPassphrase returns what a file holds, without the newline at its end.
+func readPassphrase(name string) ([]byte, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, fmt.Errorf("password file: %w", err)
+	}
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, maxPassphrase+3))
+	if err != nil {
+		return nil, fmt.Errorf("password file: %w", err)
+	}
+	return withoutNewline(b), nil
+}
+
+// runPassphrase returns what a shell command prints. It may use the terminal.
+func runPassphrase(ctx context.Context, command string) ([]byte, error) {
+	shell, flag := "/bin/sh", "-c"
+	if runtime.GOOS == "windows" {
+		shell, flag = "cmd", "/C"
+	}
+	c := exec.CommandContext(ctx, shell, flag, command)
+	c.Stdin, c.Stderr = os.Stdin, os.Stderr
+	out, err := c.Output()
+	if err != nil {
+		return nil, fmt.Errorf("password command: %w", err)
+	}
+	return withoutNewline(out), nil
+}
+
+// withoutNewline removes one line ending from the end; everything else belongs
+// to the passphrase.
+func withoutNewline(b []byte) []byte {
+	return bytes.TrimSuffix(bytes.TrimSuffix(b, []byte("\n")), []byte("\r"))
+}
+
+func askPassphrase(ctx context.Context, twice bool) ([]byte, error) {
+	stdin := int(os.Stdin.Fd())
+	if !term.IsTerminal(stdin) {
+		return nil, errNoPassphrase
+	}
+	pass, err := ask(ctx, stdin, "passphrase: ")
+	if err != nil || !twice {
+		return pass, err
+	}
+	again, err := ask(ctx, stdin, "the same again: ")
+	if err != nil {
+		return nil, err
+	}
+	if !bytes.Equal(pass, again) {
+		return nil, usagef("the two passphrases differ")
+	}
+	return pass, nil
+}
+
+// ask reads a line without showing it. When ctx ends while it waits, the
+// terminal is put back as it was.
+func ask(ctx context.Context, fd int, prompt string) ([]byte, error) {
+	state, err := term.GetState(fd)
+	if err != nil {
+		return nil, fmt.Errorf("ask for the passphrase: %w", err)
+	}
+	fmt.Fprint(os.Stderr, prompt)
+	defer fmt.Fprintln(os.Stderr)
+	type answer struct {
+		pass []byte
+		err  error
+	}
+	answered := make(chan answer, 1)
+	go func() {
+		pass, err := term.ReadPassword(fd)
+		answered <- answer{pass, err}
+	}()
+	select {
+	case a := <-answered:
+		if a.err != nil {
+			return nil, fmt.Errorf("ask for the passphrase: %w", a.err)
+		}
+		return a.pass, nil
+	case <-ctx.Done():
+		term.Restore(fd, state)
+		return nil, context.Cause(ctx) // the reader is left behind; the program ends
+	}
+}

@@ -1,0 +1,236 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"path"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"vault/internal/display"
+	"vault/snapshot"
+	"vault/snapshot/restore"
+)
+
+// restoreFlags say what goes where.
+type restoreFlags struct {
+	filterFlags
+	target, overwrite                  string
+	volumes                            []string
+	verify, dryRun, delete, numericIDs bool
+}
+
+func (a *app) restoreCommand() *cobra.Command {
+	var f restoreFlags
+	cmd := &cobra.Command{
+		Use:   "restore ID|latest[:VOLUME[/PATH]] --target DIR",
+		Short: "Restore a backup, or a part of it",
+		Long: `Restore writes the volumes of a backup below a directory: the volume db to
+TARGET/db, a volume named by an absolute path to TARGET and that path.
+
+ID is a Backup ID, the beginning of one, or latest: the newest complete backup
+of the host and group that are chosen. ID:VOLUME restores one volume,
+ID:VOLUME/PATH a part of it; a snapshot id stands for ID:VOLUME.
+
+Existing files whose size and time are those of the backup are left alone unless
+--overwrite says otherwise. Nothing outside the target is ever written, whatever
+links are in the way.`,
+		Example: `  vault restore latest --target /tmp/out
+  vault restore 01kaw3x5 --target / --volume html --verify
+  vault restore latest:html/config/config.php --target /tmp/out`,
+		Args: cobra.ExactArgs(1),
+	}
+	cmd.RunE = func(cmd *cobra.Command, args []string) error { return a.restore(cmd, f, args[0]) }
+	flags := cmd.Flags()
+	f.add(flags)
+	f.addPartial(flags)
+	flags.StringVarP(&f.target, "target", "t", "", "`directory` to restore to")
+	flags.StringArrayVar(&f.volumes, "volume", nil, "`NAME[=DIR]`: restore this volume, to TARGET/DIR (repeatable)")
+	flags.StringVar(&f.overwrite, "overwrite", restore.IfChanged.String(), "always, if-changed, if-newer or never")
+	flags.BoolVar(&f.delete, "delete", false, "delete what the backup does not have, in the directories that are restored")
+	flags.BoolVar(&f.verify, "verify", false, "read back and compare everything")
+	flags.BoolVarP(&f.dryRun, "dry-run", "n", false, "change nothing, tell what would be")
+	flags.BoolVar(&f.numericIDs, "numeric-ids", false, "restore owners by number, not by name")
+	return cmd
+}
+
+func (a *app) restore(cmd *cobra.Command, f restoreFlags, what string) (err error) {
+	policy, err := restore.ParsePolicy(f.overwrite)
+	if err != nil {
+		return usage(err)
+	}
+	if f.target == "" {
+		return usagef("--target is missing: where to?")
+	}
+	filter, err := f.filter()
+	if err != nil {
+		return err
+	}
+	ctx := cmd.Context()
+	r, err := a.open(ctx, nil)
+	if err != nil {
+		return err
+	}
+	defer closing(r, &err)
+	list, err := r.Backups(ctx)
+	if err != nil {
+		return err
+	}
+	ref, err := resolve(list, what, filter)
+	if err != nil {
+		return err
+	}
+	volumes, failed, err := restoreVolumes(ref, f.volumes)
+	if err != nil {
+		return err
+	}
+	if ref.path != "" {
+		if _, err := ref.node(ctx, r); err != nil {
+			return err
+		}
+	}
+	report := newRestoreReport(a.ui, volumes)
+	start := time.Now()
+	done, err := restore.Run(ctx, restore.Options{
+		Source: r, Target: f.target, Overwrite: policy, Delete: f.delete, Verify: f.verify, DryRun: f.dryRun,
+		NumericIDs: f.numericIDs, Select: below(ref.path), Descend: leadsTo(ref.path), Observe: report.observe,
+	}, volumes)
+	return a.tellRestore(ctx, f, ref.backup, done, failed, time.Since(start), err)
+}
+
+// restoreVolumes returns what to restore and where to, and the names of volumes
+// that the backup has but did not store.
+func restoreVolumes(ref reference, chosen []string) (list []restore.Volume, failed []string, err error) {
+	add := func(v *snapshot.Volume, dir string) {
+		if v.Root == nil {
+			failed = append(failed, v.Name)
+			return
+		}
+		list = append(list, restore.Volume{Volume: v, Dir: dir})
+	}
+	switch {
+	case ref.volume != nil && len(chosen) > 0:
+		return nil, nil, usagef("--volume does not go with a volume in the id")
+	case ref.volume != nil:
+		add(ref.volume, volumeDir(ref.volume.Name))
+	case len(chosen) == 0:
+		for i := range ref.backup.Volumes {
+			add(&ref.backup.Volumes[i], volumeDir(ref.backup.Volumes[i].Name))
+		}
+	}
+	for _, arg := range chosen {
+		v, dir := chooseVolume(ref.backup, arg)
+		if v == nil {
+			return nil, nil, noVolume(ref.backup, arg)
+		}
+		if !filepath.IsLocal(filepath.FromSlash(dir)) {
+			return nil, nil, usagef("--volume %s: the directory must lie inside the target", display.Name(arg))
+		}
+		add(v, dir)
+	}
+	return list, failed, distinctDirs(list)
+}
+
+// chooseVolume parses NAME[=DIR]; the longest name that the backup has wins.
+func chooseVolume(b *snapshot.Backup, arg string) (best *snapshot.Volume, dir string) {
+	if v := b.Volume(arg); v != nil {
+		return v, volumeDir(arg)
+	}
+	for i := range b.Volumes {
+		v := &b.Volumes[i]
+		if d, ok := strings.CutPrefix(arg, v.Name+"="); ok && d != "" && (best == nil || len(v.Name) > len(best.Name)) {
+			best, dir = v, path.Clean(d)
+		}
+	}
+	return best, dir
+}
+
+func distinctDirs(list []restore.Volume) error {
+	seen := map[string]string{}
+	for _, v := range list {
+		if other, twice := seen[v.Dir]; twice {
+			return usagef("volumes %s and %s would both go to %s: use --volume NAME=DIR", display.Name(other), display.Name(v.Name), display.Name(v.Dir))
+		}
+		seen[v.Dir] = v.Name
+	}
+	return nil
+}
+
+// below selects an entry and everything below it; nil is everything.
+func below(root string) func(volume, path string, n *snapshot.Node) bool {
+	if root == "" {
+		return nil
+	}
+	return func(_, p string, _ *snapshot.Node) bool {
+		return p == root || strings.HasPrefix(p, root+"/")
+	}
+}
+
+// leadsTo says that only the directories on the way need to be entered.
+func leadsTo(root string) func(volume, path string, n *snapshot.Node) bool {
+	if root == "" {
+		return nil
+	}
+	return func(_, p string, _ *snapshot.Node) bool { return strings.HasPrefix(root, p+"/") }
+}
+
+// tellRestore ends the output and decides how the command ends.
+func (a *app) tellRestore(ctx context.Context, f restoreFlags, b *snapshot.Backup, r restore.Report, failed []string, took time.Duration, err error) error {
+	for _, p := range r.Problems {
+		a.ui.problem(problemMessage{During: "restore", Volume: p.Volume, Item: p.Path, Error: problemText{p.Err.Error()}})
+	}
+	if a.ui.verbose > 0 {
+		for _, p := range r.Notices {
+			a.ui.warn(path.Join(p.Volume, p.Path), p.Err)
+		}
+	}
+	m := restoreMessage{Type: "summary", DryRun: f.dryRun, BackupID: b.ID.String(), Target: f.target, TargetBase64: lossless(f.target),
+		SecondsUsed: took.Seconds(), FilesRestored: r.Files + r.HardLinks, Directories: r.Directories, Others: r.Symlinks + r.Others,
+		Skipped: r.Entries[restore.Skipped], Unchanged: r.Entries[restore.Unchanged], Deleted: r.Entries[restore.Deleted],
+		BytesWritten: r.BytesWritten, BytesKept: r.BytesKept, BytesVerified: r.BytesVerified,
+		ErrorCount: r.ProblemCount + uint64(len(failed)), NoticeCount: r.NoticeCount}
+	if err != nil {
+		return err
+	}
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	a.ui.message(m)
+	a.ui.restoreSummary(m)
+	switch {
+	case len(failed) > 0:
+		return &failure{code: exitFailure, err: fmt.Errorf("the backup was stored without %s: it had failed", display.Name(failed[0]))}
+	case r.ProblemCount > 0:
+		return &failure{code: exitFailure, err: fmt.Errorf("%s not restored as saved", display.Count(r.ProblemCount, "entry")),
+			hint: "the lines above say which; run it again to complete the rest"}
+	}
+	return nil
+}
+
+func (u *ui) restoreSummary(m restoreMessage) {
+	what := "restored"
+	if m.DryRun {
+		what = "would restore"
+	}
+	u.info("%s backup %s to %s in %s\n", what, m.BackupID[:12], display.Name(m.Target), display.Duration(time.Duration(m.SecondsUsed*float64(time.Second))))
+	u.info("%s, %s, %s\n", display.Count(m.FilesRestored, "file"), display.Count(m.Directories, "directory"), display.Count(m.Others, "other entry"))
+	u.info("written      %s\n", display.Bytes(m.BytesWritten))
+	for _, row := range []struct {
+		name string
+		n    uint64
+		text string
+	}{
+		{"unchanged", m.Unchanged, display.Count(m.Unchanged, "entry")},
+		{"skipped", m.Skipped, display.Count(m.Skipped, "entry")},
+		{"deleted", m.Deleted, display.Count(m.Deleted, "entry")},
+		{"verified", m.BytesVerified, display.Bytes(m.BytesVerified)},
+		{"notices", m.NoticeCount, fmt.Sprintf("%d (metadata that could not be set; -v shows them)", m.NoticeCount)},
+	} {
+		if row.n > 0 {
+			u.info("%-12s %s\n", row.name, row.text)
+		}
+	}
+}

@@ -1,0 +1,76 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"os"
+
+	"github.com/spf13/cobra"
+)
+
+// app is what all commands share: the global flags and the output.
+type app struct {
+	repo            string
+	passwordFile    string
+	passwordCommand string
+	ui              *ui
+}
+
+// run executes one command line and returns the exit code.
+func run(ctx context.Context, args []string) int {
+	a := &app{ui: newUI(os.Stdout, os.Stderr)}
+	root := a.rootCommand()
+	root.SetArgs(args)
+	started := false
+	root.PersistentPreRunE = func(*cobra.Command, []string) error {
+		started = true
+		return a.ui.check()
+	}
+	cmd, err := root.ExecuteContextC(ctx)
+	if err != nil && !started {
+		err = usage(err) // of parsing, whatever it is
+	}
+	if err == nil {
+		err = a.ui.failed()
+	}
+	return a.ui.exit(ctx, cmd, err)
+}
+
+// rootCommand builds the tree of commands.
+func (a *app) rootCommand() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "vault",
+		Short: "Encrypted, deduplicated backups that restore",
+		Long: `vault keeps backups of file trees and of outputs of commands in an encrypted,
+deduplicated repository.
+
+The repository is given by --repo or VAULT_REPO, its passphrase by
+VAULT_PASSWORD, --password-file or --password-command, or typed.
+
+Exit codes: 0 done; 1 failed; 2 used wrongly; 3 stored, but some source could
+not be read; 10 no repository there; 11 in use; 12 wrong key; 13 damaged;
+14 unreachable; 15 a check found problems; 16 the store is full;
+130 interrupted.`,
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		Args:          cobra.ArbitraryArgs,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return usagef("unknown command %q", args[0])
+			}
+			return usage(errors.New("no command given"))
+		},
+	}
+	f := root.PersistentFlags()
+	f.StringVarP(&a.repo, "repo", "r", "", "`location` of the repository (VAULT_REPO, VAULT_REPO_FILE)")
+	f.StringVar(&a.passwordFile, "password-file", "", "`file` that holds the passphrase (VAULT_PASSWORD_FILE)")
+	f.StringVar(&a.passwordCommand, "password-command", "", "shell `command` that prints the passphrase (VAULT_PASSWORD_COMMAND)")
+	f.BoolVar(&a.ui.json, "json", false, "write one JSON object a line (docs/json.md)")
+	f.BoolVarP(&a.ui.quiet, "quiet", "q", false, "write nothing but errors and what was asked for")
+	f.CountVarP(&a.ui.verbose, "verbose", "v", "write more; twice for every file")
+	root.AddCommand(
+		a.initCommand(), a.statusCommand(), a.backupCommand(), a.backupsCommand(), a.snapshotsCommand(),
+		a.restoreCommand(), a.lsCommand(), a.checkCommand(), a.versionCommand(),
+	)
+	return root
+}
