@@ -121,7 +121,7 @@ func TestDirCutMatchesReference(t *testing.T) {
 	rng := newRand(1)
 	maxLevel := uint8(0)
 	w := map[Thresholds]*DirWriter{}
-	for round := range 150 {
+	for round := range 80 {
 		th := smallThresholds(rng)
 		if round%3 == 0 {
 			th = DefaultThresholds()
@@ -193,7 +193,7 @@ func TestDirCutMatchesReference(t *testing.T) {
 
 func TestContentCutMatchesReference(t *testing.T) {
 	rng := newRand(2)
-	for round := range 150 {
+	for round := range 80 {
 		th := smallThresholds(rng)
 		if round%3 == 0 {
 			th = DefaultThresholds()
@@ -329,6 +329,34 @@ func TestSinglePageRule(t *testing.T) {
 	writeDir(t, store, th, []*Node{fileNode("a", 0), long, fileNode("z", 0)})
 	if len(store.blobs) != 4 {
 		t.Errorf("a long entry between two takes %d pages, want 4", len(store.blobs))
+	}
+}
+
+// TestPageBytesToTheByte varies the limit by single bytes around the length of
+// a page of 128 entries, where the count takes a second byte, both for pages
+// cut in hindsight and for those cut as entries come.
+func TestPageBytesToTheByte(t *testing.T) {
+	var nodes []*Node
+	var refs []refEntry
+	size := pageHeadSize + 2
+	for i := range 500 {
+		n := &Node{Name: fmt.Sprintf("%04d%s", i, strings.Repeat("n", 120+i%7)), Type: FIFO}
+		e := mustEntry(n)
+		nodes, refs = append(nodes, n), append(refs, refEntry{bytes: e, name: n.Name, below: 1})
+		if i < 128 {
+			size += len(e)
+		}
+	}
+	for _, single := range []int{1, 499} {
+		th := DefaultThresholds()
+		th.SinglePage, th.CutBits = single, 32
+		for th.PageBytes = size - 3; th.PageBytes <= size+3; th.PageBytes++ {
+			got, want := newStore(), newStore()
+			top := writeDir(t, got, th, nodes)
+			if ref := referenceCut(want, th, DirLeaf, refs); ref != top || !sameBlobs(got, want) {
+				t.Errorf("single page %d, page bytes %d of %d: pages differ", single, th.PageBytes, size)
+			}
+		}
 	}
 }
 
@@ -500,8 +528,7 @@ func TestThresholds(t *testing.T) {
 
 func TestDirWriterDoesNotAllocate(t *testing.T) {
 	nodes := numbered(20_000)
-	store := discard{}
-	w := NewDirWriter(store, testKeys, DefaultThresholds())
+	w := NewDirWriter(nullSink{}, fnvHasher{}, DefaultThresholds()) // crypto's pools allocate under the race detector
 	run := func() {
 		for _, n := range nodes {
 			if err := w.Add(t.Context(), n); err != nil {
@@ -516,6 +543,22 @@ func TestDirWriterDoesNotAllocate(t *testing.T) {
 	if a := testing.AllocsPerRun(3, run); a > 500 {
 		t.Errorf("%v allocations for %d entries", a, len(nodes))
 	}
+}
+
+type nullSink struct{}
+
+func (nullSink) Put(context.Context, crypto.BlobKind, []byte) (crypto.ID, error) {
+	return crypto.ID{1}, nil
+}
+
+type fnvHasher struct{}
+
+func (fnvHasher) PageHash(level uint8, name string) uint64 {
+	h := uint64(14695981039346656037) + uint64(level)
+	for i := range len(name) {
+		h = (h ^ uint64(name[i])) * 1099511628211
+	}
+	return h >> 8
 }
 
 type discard struct{}

@@ -151,7 +151,7 @@ func (s *scan) leave(f *frame) error {
 			}
 		}
 	}
-	if f.dir != nil {
+	if f.dir != nil && up != nil { // the root's is kept for findDir
 		s.dirs.release(f.dir)
 		f.dir = nil
 	}

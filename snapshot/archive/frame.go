@@ -43,9 +43,10 @@ type frame struct {
 	gap bool // the parent has entries, since the last slot, that are not here
 
 	// The entries in order, from the first that is not finished.
-	queue   []*slot
-	head    int
-	scanned bool // no more will come
+	queue    []*slot
+	head     int
+	scanned  bool // no more will come
+	finished bool // all are in place, and the directory is stored
 
 	// As long as everything is as in the parent there is nothing to write: only
 	// the number of entries is kept.

@@ -69,10 +69,15 @@ func (s *scan) rootDir(e *slot, path string) error {
 		clear(s.devices)
 		s.device(st.dev)
 	}
-	if err := s.opened(e, fd, &frame{slot: e}); err != nil {
+	f := &frame{slot: e}
+	if err := s.opened(e, fd, f); err != nil {
 		return err
 	}
-	return s.loop()
+	if err := s.loop(); err != nil {
+		return err
+	}
+	s.dirs.release(f.dir)
+	return nil
 }
 
 func (s *scan) rootFile(e *slot, path string, st *stat, dev *device) error {

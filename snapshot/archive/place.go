@@ -22,7 +22,7 @@ func (s *scan) drain(f *frame) error {
 				return err
 			}
 		}
-		if !f.scanned || f.waiting() {
+		if !f.scanned || f.finished || f.waiting() {
 			return nil
 		}
 		if err := s.finish(f); err != nil {
@@ -94,6 +94,7 @@ func (s *scan) newWriter() *snapshot.DirWriter {
 // finish stores a directory of which every entry is in place.
 func (s *scan) finish(f *frame) error {
 	e := f.slot
+	f.finished = true
 	if f.writer == nil && !f.lost && !f.gap && s.parent != nil && s.parent.Trusted && !f.old.top.IsZero() {
 		e.node.Tree = f.old.top
 	} else {
