@@ -230,3 +230,39 @@ func FuzzSegment(f *testing.F) {
 		}
 	})
 }
+
+// TestHostileSums: what adds up only modulo 2^32, or lies behind the last row.
+func TestHostileSums(t *testing.T) {
+	id, header := pack.ID{1}, make([]byte, crypto.HeaderSize)
+	const rows = 257 // of 2^24 bytes: 2^32 and the raw length
+	e := newEncoder(1, 1, rows, len(header))
+	e.addPack(id, 32<<20, crypto.BlobData, header)
+	segment := e.addSegment(crypto.HeaderSize, pack.MaxRaw+pack.Overhead, pack.MaxRaw, 0, pack.Stored)
+	for i := range rows {
+		name := crypto.ID{byte(i >> 8), byte(i)}
+		e.addRow(name[:], segment, 0, pack.MaxRaw)
+	}
+	if _, err := e.finish(); err == nil {
+		t.Error("blobs of more than 2^32 bytes in a segment: accepted")
+	}
+
+	one := func(packs, heap int) *encoder {
+		e := newEncoder(packs, 1, 1, packs*len(header)+heap)
+		e.addPack(id, 512, crypto.BlobData, header)
+		e.addSegment(crypto.HeaderSize, 26, 10, 0, pack.Stored)
+		e.addRow(make([]byte, 32), 0, 0, 10)
+		for i := range packs - 1 {
+			e.addPack(pack.ID{byte(i + 2)}, 512, crypto.BlobData, header)
+		}
+		return e
+	}
+	for _, tt := range []struct {
+		name        string
+		packs, heap int
+		ok          bool
+	}{{"honest", 1, 0, true}, {"spare bytes in the heap", 1, 5, false}, {"pack without segments", 2, 0, false}} {
+		if _, err := one(tt.packs, tt.heap).finish(); (err == nil) != tt.ok {
+			t.Errorf("%s: %v", tt.name, err)
+		}
+	}
+}
