@@ -18,11 +18,13 @@ import (
 )
 
 const (
-	stderrTail  = 2 << 10         // bytes of standard error kept for the message
-	killAfter   = 3 * time.Second // from SIGTERM to SIGKILL
-	pipeBytes   = 1 << 20         // asked for the pipe; the system may give less
+	stderrTail  = 2 << 10 // bytes of standard error kept for the message
+	pipeBytes   = 1 << 20 // asked for the pipe; the system may give less
 	shellBinary = "/bin/sh"
 )
+
+// killAfter is the time from SIGTERM to SIGKILL. Tests shorten it.
+var killAfter = 3 * time.Second
 
 // Command is an Opener that runs a program and reads its standard output. The
 // program has its own process group, no standard input, and the working
@@ -103,6 +105,7 @@ type process struct {
 	stderr tail
 	stop   func() bool   // of the watch over ctx
 	killed chan struct{} // closed when kill has returned
+	late   time.Time     // when patience ends; set by kill
 }
 
 func (p *process) Read(b []byte) (int, error) { return p.out.Read(b) }
@@ -114,7 +117,8 @@ func (p *process) kill() {
 	unix.Kill(group, unix.SIGTERM)
 	// The pipe ends when its last writer does. Who ignores the signal keeps it
 	// open, so reading ends on its own.
-	p.out.SetReadDeadline(time.Now().Add(killAfter))
+	p.late = time.Now().Add(killAfter)
+	p.out.SetReadDeadline(p.late)
 }
 
 // Close waits for the program and says how it ended, if not well. It is called
@@ -142,9 +146,9 @@ func (p *process) wait(waited <-chan error) error {
 	select {
 	case err := <-waited:
 		return err
-	case <-p.ctx.Done():
+	case <-p.killed:
 	}
-	late := time.NewTimer(killAfter)
+	late := time.NewTimer(time.Until(p.late))
 	defer late.Stop()
 	select {
 	case err := <-waited:

@@ -12,8 +12,8 @@ import (
 // waiting at that moment, which names and stores it. When nobody waits it does so
 // itself: no chunk is ever queued, and there is at most one copy for each worker.
 const (
-	lendFrom = 32 << 20 // bytes of a run from which it is worth it
-	maxLoans = 64       // items that may wait for an earlier one; most of them are done
+	lendFrom = 8 << 20 // bytes of a run from which it is worth it
+	maxLoans = 64      // items that may wait for an earlier one; most of them are done
 )
 
 // A loan is a chunk that another worker stores.

@@ -8,6 +8,11 @@ import (
 	"time"
 )
 
+func TestMain(m *testing.M) {
+	killAfter = time.Second
+	os.Exit(m.Run())
+}
+
 // openFDs returns the number of open descriptors.
 func openFDs(t testing.TB) int {
 	t.Helper()
