@@ -58,6 +58,14 @@ func parseGC(name string) (n uint64, kind crypto.Kind, ok bool) {
 	return n, kind, err == nil && n > 0
 }
 
+// parseEvent takes apart "events/<sid>/<k>".
+func parseEvent(name string) (sid crypto.SessionID, k uint32, ok bool) {
+	id, digits, _ := strings.Cut(strings.TrimPrefix(name, eventsDir), "/")
+	sid, err := crypto.ParseSessionID(id)
+	n, kerr := strconv.ParseUint(digits, 10, 32)
+	return sid, uint32(n), err == nil && kerr == nil && len(digits) == 8 && n > 0 && strings.HasPrefix(name, eventsDir)
+}
+
 // OwnName reports whether name is one that a repository of this format gives
 // to its objects. Strangers' files beside them are none of its business.
 func OwnName(name string) bool {
@@ -83,10 +91,8 @@ func OwnName(name string) bool {
 		_, err := crypto.ParseSessionID(rest)
 		return err == nil
 	case eventsDir:
-		sid, k, _ := strings.Cut(rest, "/")
-		_, err := crypto.ParseSessionID(sid)
-		_, kerr := strconv.ParseUint(k, 10, 32)
-		return err == nil && kerr == nil && len(k) == 8
+		_, _, ok := parseEvent(name)
+		return ok
 	case gcDir:
 		_, _, ok := parseGC(name)
 		return ok

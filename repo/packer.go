@@ -188,13 +188,9 @@ func (u *uploader) storeIndex() error {
 	if err != nil {
 		return fmt.Errorf("verify an index segment before it is stored: %w", err)
 	}
-	object, err := u.w.r.keys.SealEnvelope(crypto.KindIndex, u.w.sid, "", payload, u.w.r.env.Rand)
+	name, err := u.w.r.storeSegment(u.w.ctx, u.w.sid, payload)
 	if err != nil {
 		return err
-	}
-	name := crypto.FileHash(object)
-	if err := u.w.r.be.Put(u.w.ctx, indexName(name), object); err != nil {
-		return fmt.Errorf("store index segment: %w", err)
 	}
 	u.published = append(u.published, name)
 	slices.SortFunc(u.published, compare32)
@@ -217,4 +213,17 @@ func (u *uploader) stop() {
 		close(u.queue)
 		u.workers.Wait()
 	})
+}
+
+// storeSegment seals an index segment and stores it under a new name.
+func (r *Repo) storeSegment(ctx context.Context, sid crypto.SessionID, payload []byte) (name [32]byte, err error) {
+	object, err := r.keys.SealEnvelope(crypto.KindIndex, sid, "", payload, r.env.Rand)
+	if err != nil {
+		return name, err
+	}
+	name = crypto.FileHash(object)
+	if err := r.be.Put(ctx, indexName(name), object); err != nil {
+		return name, fmt.Errorf("store index segment: %w", err)
+	}
+	return name, nil
 }

@@ -155,7 +155,7 @@ func (r *Repo) loadCommits(ctx context.Context, v, old *view) error {
 				return err
 			}
 		}
-		if c.Kind == snapshot.CommitKilled || !v.void(sid, c.Backup.Generation) {
+		if c.Kind == snapshot.CommitKilled || !v.void(sid, c.Generation) {
 			v.commits[sid] = c
 		}
 	}
@@ -237,14 +237,11 @@ func (r *Repo) loadEvents(ctx context.Context, v, _ *view) error {
 		if err != nil {
 			return fmt.Errorf("list %s: %w", eventsDir, err)
 		}
-		if !OwnName(info.Name) {
+		sid, k, ok := parseEvent(info.Name)
+		if !ok {
 			r.env.Warn(info.Name, errors.New("unknown name"))
 			continue
 		}
-		var k uint32
-		text := info.Name[len(eventsDir):]
-		sid, _ := crypto.ParseSessionID(text[:len(text)-9])
-		fmt.Sscanf(text[len(text)-8:], "%08d", &k)
 		e, err := r.readEvent(ctx, info.Name)
 		if isMissing(err) || v.tolerate(err) {
 			continue // missing: collected with its backup meanwhile

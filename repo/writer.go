@@ -81,15 +81,21 @@ func (r *Repo) Begin(ctx context.Context, o WriterOptions) (*Writer, error) {
 		return nil, err
 	}
 	w.view = v
-	w.ctx, w.cancel = context.WithCancelCause(ctx)
-	w.known.reset(v.index, v.condemned)
-	w.upload = newUploader(w)
-	w.packers[0] = newPacker(w, crypto.BlobData)
-	w.packers[1] = newPacker(w, crypto.BlobTree)
+	w.start(ctx, v.index, v.condemned)
 	if !o.DryRun {
 		w.beat.Go(w.heartbeat)
 	}
 	return w, nil
+}
+
+// start readies the writer for blobs that are not in known, or only in
+// condemned packs.
+func (w *Writer) start(ctx context.Context, known *index.Index, condemned map[pack.ID]struct{}) {
+	w.ctx, w.cancel = context.WithCancelCause(ctx)
+	w.known.reset(known, condemned)
+	w.upload = newUploader(w)
+	w.packers[0] = newPacker(w, crypto.BlobData)
+	w.packers[1] = newPacker(w, crypto.BlobTree)
 }
 
 // ID returns the session's id, which becomes the Backup ID.
@@ -266,6 +272,10 @@ func (w *Writer) Flush() error {
 	return w.upload.flushIndex()
 }
 
+// Published returns the names of the index segments stored so far, sorted.
+// Call it after Flush.
+func (w *Writer) Published() [][32]byte { return w.upload.published }
+
 // Commit makes the backup visible: whole, or not at all. The caller has filled
 // in what the backup is; ID, generation and index segments are set here. The
 // Writer is finished afterwards, whatever the outcome. An error other than
@@ -279,11 +289,10 @@ func (w *Writer) Commit(b *snapshot.Backup) (*snapshot.Backup, error) {
 		return nil, err
 	}
 	b.ID = w.sid
-	b.Generation = w.session.Generation
 	b.NewestDone = w.view.doneHash
-	b.Index = w.upload.published
+	b.Index = w.Published()
 	b.Program = w.r.env.Agent
-	payload, err := snapshot.EncodeCommit(&snapshot.Commit{Kind: snapshot.CommitBackup, Backup: b})
+	payload, err := snapshot.EncodeCommit(&snapshot.Commit{Kind: snapshot.CommitBackup, Generation: w.session.Generation, Backup: b})
 	if err != nil {
 		return nil, fmt.Errorf("encode commit: %w", err)
 	}

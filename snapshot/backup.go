@@ -31,16 +31,15 @@ func (k CommitKind) String() string {
 
 // Commit is the record commits/<sid>.
 type Commit struct {
-	Kind   CommitKind
-	Nonce  [16]byte // random; tells a writer whether an existing record is its own
-	Backup *Backup  // nil for CommitKilled only
+	Kind       CommitKind
+	Generation uint64  // the newest generation when the session began
+	Backup     *Backup // nil for CommitKilled only
 }
 
 // Backup is one backup: volumes that were saved together and become visible
 // together.
 type Backup struct {
 	ID         crypto.SessionID // the sid of its commit; not part of the record
-	Generation uint64           // the newest generation when the session began
 	NewestDone [32]byte         // hash of the newest done seen; zero if none
 	Origin     *Origin          // nil unless this is a copy
 

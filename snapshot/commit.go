@@ -37,7 +37,7 @@ const (
 // tags, parents and segments. It refuses what a reader would refuse.
 func EncodeCommit(c *Commit) ([]byte, error) {
 	b := append(make([]byte, 0, 1024), commitVersion, byte(c.Kind))
-	b = append(b, c.Nonce[:]...)
+	b = wire.AppendUvarint(b, c.Generation)
 	switch c.Kind {
 	case CommitKilled:
 		if c.Backup != nil {
@@ -65,7 +65,6 @@ func appendBackup(b []byte, k *Backup) ([]byte, error) {
 	if err := checkBackup(k); err != nil {
 		return nil, err
 	}
-	b = wire.AppendUvarint(b, k.Generation)
 	b = append(b, k.NewestDone[:]...)
 	if k.Origin == nil {
 		b = append(b, 0)
@@ -207,7 +206,7 @@ func DecodeCommit(id crypto.SessionID, payload []byte) (*Commit, error) {
 		r.Fail("commit version %d, known is %d", v, commitVersion)
 	}
 	c.Kind = CommitKind(r.U8())
-	r.Copy(c.Nonce[:])
+	c.Generation = r.Uvarint(math.MaxUint64)
 	switch {
 	case r.Err() != nil:
 	case c.Kind == CommitBackup || c.Kind == CommitCheckpoint:
@@ -223,7 +222,6 @@ func DecodeCommit(id crypto.SessionID, payload []byte) (*Commit, error) {
 }
 
 func decodeBackup(r *wire.Reader, k *Backup) {
-	k.Generation = r.Uvarint(math.MaxUint64)
 	r.Copy(k.NewestDone[:])
 	switch origin := r.U8(); origin {
 	case 0:

@@ -17,7 +17,7 @@ var testSID = crypto.SessionID{0x01, 0x8b, 0xcf, 0xe5, 0x68, 0x00, 1, 2, 3, 4, 5
 
 func fullBackup() *Backup {
 	return &Backup{
-		ID: testSID, Generation: 7, NewestDone: [32]byte{1}, Origin: &Origin{Repo: crypto.RepoID{2}, ID: crypto.SessionID{3}},
+		ID: testSID, NewestDone: [32]byte{1}, Origin: &Origin{Repo: crypto.RepoID{2}, ID: crypto.SessionID{3}},
 		Time: Time{1700000000, 5}, Started: Time{1700000001, 0}, Finished: Time{1700000061, 500_000_000},
 		Host: "host", User: "user", Program: "vault 1.0", Group: "nightly",
 		Tags:    []Tag{{"a", "1"}, {"a", "2"}, {"b", ""}},
@@ -34,9 +34,9 @@ func fullBackup() *Backup {
 
 func TestCommitRoundTrip(t *testing.T) {
 	for name, c := range map[string]*Commit{
-		"backup":     {Kind: CommitBackup, Nonce: [16]byte{9}, Backup: fullBackup()},
+		"backup":     {Kind: CommitBackup, Generation: 7, Backup: fullBackup()},
 		"checkpoint": {Kind: CommitCheckpoint, Backup: fullBackup()},
-		"killed":     {Kind: CommitKilled, Nonce: [16]byte{8}},
+		"killed":     {Kind: CommitKilled, Generation: 8},
 		"small":      {Kind: CommitBackup, Backup: &Backup{ID: testSID, Volumes: []Volume{{Kind: VolumePath, State: Failed}}}},
 	} {
 		b, err := EncodeCommit(c)
@@ -53,11 +53,11 @@ func TestCommitRoundTrip(t *testing.T) {
 }
 
 func TestCommitBytes(t *testing.T) {
-	c := &Commit{Kind: CommitBackup, Nonce: [16]byte{1}, Backup: &Backup{Generation: 300, Time: Time{-1, 2}, Host: "h",
+	c := &Commit{Kind: CommitBackup, Generation: 300, Backup: &Backup{Time: Time{-1, 2}, Host: "h",
 		Tags:    []Tag{{"k", "v"}},
 		Volumes: []Volume{{Name: "n", Kind: VolumeStdin, Source: "s", State: Partial, Others: 5, ProblemCount: 2, Root: &Node{Type: FIFO}}}}}
-	want := "01" + "01" + "01" + strings.Repeat("00", 15) + // version, kind, nonce
-		"ac02" + strings.Repeat("00", 32) + "00" + // generation, done, origin
+	want := "01" + "01" + "ac02" + // version, kind, generation
+		strings.Repeat("00", 32) + "00" + // done, origin
 		"0102" + "0000" + "0000" + // time, started, finished
 		"0168" + "00" + "00" + "00" + // host, user, program, group
 		"01" + "016b" + "0176" + "00" + "00" + // tags, parents, index

@@ -1,0 +1,616 @@
+package repo
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+
+	"vault/crypto"
+	"vault/index"
+	"vault/pack"
+	"vault/snapshot"
+)
+
+// Collection is a garbage collection under way: the mechanics of the protocol,
+// one step a method, in the order in which they must be called. What is to be
+// removed is decided elsewhere (package gc). Any client may run one, and any
+// client may finish one that another began.
+//
+//	Propose or an adopted plan -> Settle -> Reread -> (rescue) -> Close -> Sweep
+//
+// A Collection is for one goroutine.
+type Collection struct {
+	r    *Repo
+	view *view
+	n    uint64
+	plan *plan // nil until proposed or adopted
+
+	packs    map[pack.ID]int64     // listed before the roots were read
+	segments map[[32]byte]struct{} // likewise
+}
+
+// ErrRaced says that another client has begun or closed a generation meanwhile.
+var ErrRaced = errors.New("another client is collecting garbage at the same time")
+
+// ErrStrangers says that objects of a newer program lie in the repository, of
+// which this one cannot know whether they keep something alive.
+var ErrStrangers = errors.New("there are objects that this program does not know; use the program that made them")
+
+// Collection reads the state that a collection starts from. It refuses a
+// repository in which something is damaged: what a damaged commit refers to
+// cannot be told from garbage.
+func (r *Repo) Collection(ctx context.Context) (*Collection, error) {
+	c := &Collection{r: r, packs: map[pack.ID]int64{}, segments: map[[32]byte]struct{}{}}
+	if err := c.list(ctx); err != nil {
+		return nil, err
+	}
+	return c, c.read(ctx)
+}
+
+// list notes what is stored, before the roots are read: what nothing names
+// afterwards was named by nothing all along, or by a writer that has not
+// committed yet.
+func (c *Collection) list(ctx context.Context) error {
+	for _, dir := range []string{packsDir, indexDir, sessionsDir, commitsDir, eventsDir, gcDir} {
+		for info, err := range c.r.be.List(ctx, dir) {
+			if err != nil {
+				return fmt.Errorf("list %s: %w", dir, err)
+			}
+			if !OwnName(info.Name) {
+				return fmt.Errorf("%s: %w", info.Name, ErrStrangers)
+			}
+			switch dir {
+			case packsDir:
+				id, _ := pack.ParseID(info.Name[len("packs/xx/"):])
+				c.packs[id] = info.Size
+			case indexDir:
+				name, _ := parseIndexName(info.Name)
+				c.segments[name] = struct{}{}
+			}
+		}
+	}
+	return nil
+}
+
+// read reads the roots.
+func (c *Collection) read(ctx context.Context) (err error) {
+	if c.view, err = c.r.refresh(ctx); err != nil {
+		return err
+	}
+	if len(c.view.broken) > 0 {
+		return fmt.Errorf("collect garbage: repair the repository first: %w", c.view.broken[0])
+	}
+	v := c.view
+	if v.plan != nil && (v.done == nil || v.plan.N > v.done.N) {
+		if c.plan == nil {
+			c.plan, c.n = v.plan, v.plan.N
+		}
+	} else if c.plan == nil {
+		c.n = v.gc.newest + 1
+	}
+	if v.gc.done >= c.n {
+		return ErrRaced
+	}
+	return nil
+}
+
+// Adopted reports whether a plan exists already, made by this or another
+// client and not closed yet.
+func (c *Collection) Adopted() bool { return c.plan != nil }
+
+// Condemned reports whether the plan removes the pack.
+func (c *Collection) Condemned(id pack.ID) bool {
+	_, found := slices.BinarySearchFunc(c.plan.Condemned, id, func(a, b pack.ID) int { return compare32(a, b) })
+	return found
+}
+
+// Index returns the index as last read.
+func (c *Collection) Index() *index.Index { return c.view.index }
+
+// PackSizes returns the packs that are stored, with their sizes in bytes.
+func (c *Collection) PackSizes() map[pack.ID]int64 { return c.packs }
+
+// Unfolded returns how many commits the newest done does not list.
+func (c *Collection) Unfolded() (n int) {
+	for sid := range c.view.commits {
+		if c.view.done == nil || !c.view.done.lists(sid) {
+			n++
+		}
+	}
+	return n
+}
+
+// Roots returns the commits that keep blobs alive. Before a plan exists these
+// are the ones that are not forgotten; with a plan, all that it does not drop,
+// whatever events came later.
+func (c *Collection) Roots() []*snapshot.Backup {
+	var list []*snapshot.Backup
+	for sid, k := range c.view.commits {
+		switch {
+		case k.Kind == snapshot.CommitKilled:
+		case c.plan == nil && c.view.events[sid].forgotten():
+		case c.plan != nil && slices.Contains(c.plan.Dropped, sid):
+		default:
+			list = append(list, k.Backup)
+		}
+	}
+	slices.SortFunc(list, compareBackups)
+	return list
+}
+
+// Forgotten returns the backups that may be dropped.
+func (c *Collection) Forgotten() []*snapshot.Backup {
+	var list []*snapshot.Backup
+	for sid, k := range c.view.commits {
+		if k.Kind != snapshot.CommitKilled && c.view.events[sid].forgotten() {
+			list = append(list, k.Backup)
+		}
+	}
+	slices.SortFunc(list, compareBackups)
+	return list
+}
+
+// Unnamed returns the packs that no index segment of a commit or of the newest
+// done names.
+func (c *Collection) Unnamed() []pack.ID {
+	named := c.namedPacks()
+	var list []pack.ID
+	for id := range c.packs {
+		if _, ok := named[id]; !ok {
+			list = append(list, id)
+		}
+	}
+	return list
+}
+
+func (c *Collection) namedPacks() map[pack.ID]struct{} {
+	named := make(map[pack.ID]struct{}, len(c.packs))
+	for s := range c.view.index.Segments() {
+		for p := range s.Packs() {
+			named[p.ID] = struct{}{}
+		}
+	}
+	return named
+}
+
+// namedSegments returns every index segment that some root names.
+func (c *Collection) namedSegments() map[[32]byte]struct{} {
+	named := map[[32]byte]struct{}{}
+	if c.view.done != nil {
+		for _, name := range c.view.done.Index {
+			named[name] = struct{}{}
+		}
+	}
+	for _, k := range c.view.commits {
+		if k.Kind != snapshot.CommitKilled {
+			for _, name := range k.Backup.Index {
+				named[name] = struct{}{}
+			}
+		}
+	}
+	return named
+}
+
+// Drop records that the forgotten backups are going, and returns those that
+// nobody has brought back meanwhile.
+func (c *Collection) Drop(ctx context.Context, backups []*snapshot.Backup) (dropped []crypto.SessionID, err error) {
+	for _, b := range backups {
+		ok, err := c.r.Collect(ctx, b.ID, Event{})
+		if err != nil {
+			return nil, fmt.Errorf("drop backup %s: %w", b.ID, err)
+		}
+		if ok {
+			dropped = append(dropped, b.ID)
+		}
+	}
+	return dropped, nil
+}
+
+// Propose makes the plan of the next generation: packs to remove after their
+// live blobs are rescued, and commits to drop (see Drop). From then on no
+// writer that begins builds upon the condemned packs. What nothing named is
+// added as orphaned.
+func (c *Collection) Propose(ctx context.Context, condemned []pack.ID, dropped []crypto.SessionID) error {
+	if c.plan != nil {
+		panic("repo: Propose with a plan")
+	}
+	p := &plan{N: c.n, Done: c.view.doneHash, Condemned: condemned, OrphanPacks: c.Unnamed(), Dropped: dropped}
+	segments := c.namedSegments()
+	for name := range c.segments {
+		if _, ok := segments[name]; !ok {
+			p.OrphanSegments = append(p.OrphanSegments, name)
+		}
+	}
+	payload := p.encode()
+	_, err := c.r.create(ctx, crypto.KindPlan, crypto.SessionID{}, planName(c.n), payload)
+	if errors.Is(err, errTaken) {
+		return ErrRaced
+	}
+	if err != nil {
+		return err
+	}
+	if *p, err = decodePlan(payload); err != nil { // sorted, as everyone else reads it
+		panic("repo: internal error: " + err.Error())
+	}
+	c.plan = p
+	g, err := c.r.listGC(ctx)
+	if err != nil {
+		return err
+	}
+	if g.done != c.n-1 {
+		return ErrRaced
+	}
+	return nil
+}
+
+// Waiting is a session that a collection waits for.
+type Waiting struct {
+	ID      crypto.SessionID
+	Host    string
+	PID     uint64
+	Started snapshot.Time
+}
+
+// Settle sees to it that every session that began before this generation has
+// committed or never will: it waits while impatient says no, which is asked
+// about each session again and again, with the count of its signs of life.
+// Killing a session is always safe: its client has to upload again.
+func (c *Collection) Settle(ctx context.Context, impatient func(Waiting, uint64) bool, pause func(context.Context) error) error {
+	for {
+		open, err := c.unsettled(ctx)
+		if err != nil {
+			return err
+		}
+		waiting := false
+		for sid, s := range open {
+			if !impatient(Waiting{ID: sid, Host: s.Host, PID: s.PID, Started: s.Started}, s.Counter) {
+				waiting = true
+				continue
+			}
+			if err := c.kill(ctx, sid, s); err != nil {
+				return err
+			}
+		}
+		if !waiting {
+			return nil
+		}
+		if err := pause(ctx); err != nil {
+			return err
+		}
+	}
+}
+
+// Unsettled reports the sessions of earlier generations that have not committed.
+func (c *Collection) Unsettled(ctx context.Context) ([]Waiting, error) {
+	open, err := c.unsettled(ctx)
+	var list []Waiting
+	for sid, s := range open {
+		list = append(list, Waiting{ID: sid, Host: s.Host, PID: s.PID, Started: s.Started})
+	}
+	return list, err
+}
+
+func (c *Collection) unsettled(ctx context.Context) (map[crypto.SessionID]session, error) {
+	sessions, err := c.r.listIDs(ctx, sessionsDir)
+	if err != nil {
+		return nil, err
+	}
+	commits, err := c.r.listIDs(ctx, commitsDir)
+	if err != nil {
+		return nil, err
+	}
+	open := map[crypto.SessionID]session{}
+	for sid := range sessions {
+		if _, ok := commits[sid]; ok {
+			continue
+		}
+		s, err := c.r.readSession(ctx, sid)
+		if isMissing(err) {
+			continue // given up by its owner
+		}
+		if err != nil {
+			return nil, err
+		}
+		if s.Generation < c.n {
+			open[sid] = s
+		}
+	}
+	return open, nil
+}
+
+func (r *Repo) listIDs(ctx context.Context, dir string) (map[crypto.SessionID]struct{}, error) {
+	ids := map[crypto.SessionID]struct{}{}
+	for info, err := range r.be.List(ctx, dir) {
+		if err != nil {
+			return nil, fmt.Errorf("list %s: %w", dir, err)
+		}
+		if sid, err := crypto.ParseSessionID(info.Name[len(dir):]); err == nil {
+			ids[sid] = struct{}{}
+		}
+	}
+	return ids, nil
+}
+
+func (r *Repo) readSession(ctx context.Context, sid crypto.SessionID) (session, error) {
+	payload, _, err := r.fetch(ctx, crypto.KindSession, sessionName(sid))
+	if err != nil {
+		return session{}, err
+	}
+	s, err := decodeSession(payload)
+	if err != nil {
+		return session{}, damaged(sessionName(sid), err)
+	}
+	return s, nil
+}
+
+// kill takes the session's right to commit. Losing to its commit is fine.
+func (c *Collection) kill(ctx context.Context, sid crypto.SessionID, s session) error {
+	payload, err := snapshot.EncodeCommit(&snapshot.Commit{Kind: snapshot.CommitKilled, Generation: s.Generation})
+	if err != nil {
+		return err
+	}
+	_, err = c.r.create(ctx, crypto.KindCommit, sid, commitName(sid), payload)
+	if errors.Is(err, errTaken) {
+		return nil
+	}
+	return err
+}
+
+// Reread reads the roots again, after Settle: nothing can join them any more
+// that does not know the plan.
+func (c *Collection) Reread(ctx context.Context) error { return c.read(ctx) }
+
+// Rescuer returns a writer for the blobs that must leave the condemned packs.
+// It stores whatever it is given, once. Its Flush returns when the copies are
+// durable; they become visible by Close.
+func (c *Collection) Rescuer(ctx context.Context) (*Writer, error) {
+	w := &Writer{r: c.r, o: WriterOptions{Uploads: 2}}
+	var err error
+	if w.sid, err = crypto.NewSessionID(c.r.env.Now(), c.r.env.Rand); err != nil {
+		return nil, err
+	}
+	w.start(ctx, index.New(), nil)
+	return w, nil
+}
+
+// Close publishes the new index and with it everything that the generation
+// decides: which commits live, and what may be deleted. rescued are the index
+// segments of the copies. The index keeps every entry of every pack that stays.
+func (c *Collection) Close(ctx context.Context, rescued [][32]byte) error {
+	d := done{N: c.n, Previous: c.view.doneHash}
+	for sid, k := range c.view.commits {
+		if k.Kind != snapshot.CommitKilled && !slices.Contains(c.plan.Dropped, sid) {
+			d.Live = append(d.Live, sid)
+		}
+	}
+	named := c.namedPacks()
+	for _, id := range c.plan.OrphanPacks {
+		if _, ok := named[id]; !ok {
+			d.DeletePacks = append(d.DeletePacks, id)
+		}
+	}
+	d.DeletePacks = append(d.DeletePacks, c.plan.Condemned...)
+	old := c.namedSegments()
+	for _, name := range c.plan.OrphanSegments {
+		old[name] = struct{}{}
+	}
+	for _, name := range rescued {
+		old[name] = struct{}{}
+	}
+	var err error
+	if d.Index, err = c.fold(ctx, rescued); err != nil {
+		return err
+	}
+	for _, name := range d.Index {
+		delete(old, name)
+	}
+	d.DeleteSegments = slices.Collect(maps.Keys(old))
+	_, err = c.r.create(ctx, crypto.KindDone, crypto.SessionID{}, doneName(c.n), d.encode())
+	if errors.Is(err, errTaken) {
+		return ErrRaced
+	}
+	return err
+}
+
+// foldRows is how many rows the index segments of a done have; one with at
+// least half as many is left alone while all its packs stay.
+const foldRows = 1 << 20
+
+// fold merges the index segments into few, without the condemned packs, and
+// returns the names of all that count from now on.
+func (c *Collection) fold(ctx context.Context, rescued [][32]byte) (names [][32]byte, err error) {
+	var small []*index.Segment
+	merged := 0
+	take := func(name [32]byte, s *index.Segment) {
+		if s.Len() >= foldRows/2 && !c.touches(s) {
+			names = append(names, name)
+			return
+		}
+		small = append(small, s)
+		merged++
+	}
+	for name, s := range c.view.segments {
+		take(name, s)
+	}
+	for _, name := range rescued {
+		s, err := c.r.readSegment(ctx, name)
+		if err != nil {
+			return nil, err
+		}
+		take(name, s)
+	}
+	keep := func(id pack.ID) bool { return !c.Condemned(id) }
+	for payload, err := range index.Merge(small, keep, foldRows) {
+		if err != nil {
+			return nil, err
+		}
+		name, err := c.r.storeSegment(ctx, crypto.SessionID{}, payload)
+		if err != nil {
+			return nil, err
+		}
+		names = append(names, name)
+	}
+	return names, nil
+}
+
+func (c *Collection) touches(s *index.Segment) bool {
+	for p := range s.Packs() {
+		if c.Condemned(p.ID) {
+			return true
+		}
+	}
+	return false
+}
+
+// Sweep deletes what the newest done says may go, and the records that it has
+// made meaningless. It can be interrupted and repeated by anyone; deleting
+// what is gone already does nothing.
+func (r *Repo) Sweep(ctx context.Context) (deleted int, err error) {
+	g, err := r.listGC(ctx)
+	if err != nil || g.done == 0 {
+		return 0, err
+	}
+	payload, _, err := r.fetch(ctx, crypto.KindDone, doneName(g.done))
+	if err != nil {
+		return 0, err
+	}
+	d, err := decodeDone(payload)
+	if err != nil {
+		return 0, damaged(doneName(g.done), err)
+	}
+	s := sweeper{r: r, d: d}
+	for _, step := range []func(context.Context) error{s.data, s.commits, s.events, s.sessions, s.records} {
+		if err := step(ctx); err != nil {
+			return s.deleted, err
+		}
+	}
+	return s.deleted, nil
+}
+
+type sweeper struct {
+	r       *Repo
+	d       done
+	deleted int
+}
+
+func (s *sweeper) delete(ctx context.Context, name string) error {
+	err := s.r.be.Delete(ctx, name)
+	if isMissing(err) {
+		return nil
+	}
+	if err == nil {
+		s.deleted++
+	}
+	return err
+}
+
+func (s *sweeper) data(ctx context.Context) error {
+	for _, id := range s.d.DeletePacks {
+		if err := s.delete(ctx, id.Path()); err != nil {
+			return err
+		}
+	}
+	for _, name := range s.d.DeleteSegments {
+		if err := s.delete(ctx, indexName(name)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// commits deletes those that can never count again: dropped, void or killed,
+// of sessions that began before this generation.
+func (s *sweeper) commits(ctx context.Context) error {
+	ids, err := s.r.listIDs(ctx, commitsDir)
+	if err != nil {
+		return err
+	}
+	for sid := range ids {
+		if s.d.lists(sid) {
+			continue
+		}
+		k, err := s.r.readCommit(ctx, sid)
+		if isMissing(err) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		if k.Generation < s.d.N {
+			if err := s.delete(ctx, commitName(sid)); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// events deletes those of commits that are gone.
+func (s *sweeper) events(ctx context.Context) error {
+	var names []string
+	for info, err := range s.r.be.List(ctx, eventsDir) {
+		if err != nil {
+			return fmt.Errorf("list %s: %w", eventsDir, err)
+		}
+		if OwnName(info.Name) {
+			names = append(names, info.Name)
+		}
+	}
+	ids, err := s.r.listIDs(ctx, commitsDir) // after the events: a commit comes before its events
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		sid, _, _ := parseEvent(name)
+		if _, ok := ids[sid]; !ok {
+			if err := s.delete(ctx, name); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// sessions deletes those that began before this generation: all are settled.
+func (s *sweeper) sessions(ctx context.Context) error {
+	ids, err := s.r.listIDs(ctx, sessionsDir)
+	if err != nil {
+		return err
+	}
+	for sid := range ids {
+		session, err := s.r.readSession(ctx, sid)
+		if isMissing(err) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		if session.Generation < s.d.N {
+			if err := s.delete(ctx, sessionName(sid)); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// records deletes those of older generations.
+func (s *sweeper) records(ctx context.Context) error {
+	var old []string
+	for info, err := range s.r.be.List(ctx, gcDir) {
+		if err != nil {
+			return fmt.Errorf("list %s: %w", gcDir, err)
+		}
+		if n, _, ok := parseGC(info.Name); ok && n < s.d.N {
+			old = append(old, info.Name)
+		}
+	}
+	for _, name := range old {
+		if err := s.delete(ctx, name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
