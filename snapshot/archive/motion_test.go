@@ -179,7 +179,7 @@ func TestVanishing(t *testing.T) {
 // before and one after the directory in it.
 func deepDir(t testing.TB, levels int) string {
 	t.Helper()
-	dir := t.TempDir()
+	dir := fastDir(t)
 	fd, err := unix.Open(dir, unix.O_RDONLY|unix.O_DIRECTORY, 0)
 	if err != nil {
 		t.Fatal(err)
@@ -299,7 +299,7 @@ func TestMovedDirectory(t *testing.T) {
 		{[]int{10}, nil}, // those above are found from the root
 		{[]int{10, 5}, []int{5, 6, 7, 8, 9}},
 	} {
-		dir, outside := deepDir(t, 2*keepOpen), t.TempDir()
+		dir, outside := deepDir(t, 2*keepOpen), fastDir(t)
 		m := newMemory()
 		r := newRun(t.Context(), options(t, m))
 		s := newScan(r, nil, &snapshot.Volume{})
@@ -337,7 +337,7 @@ func TestMovedDirectory(t *testing.T) {
 
 func TestWideDirectory(t *testing.T) {
 	const files = 50_000
-	dir := t.TempDir()
+	dir := fastDir(t)
 	fd, err := unix.Open(dir, unix.O_RDONLY|unix.O_DIRECTORY, 0)
 	if err != nil {
 		t.Fatal(err)

@@ -40,3 +40,14 @@ func mustSettle(t testing.TB, fds int) {
 	}
 	t.Fatalf("goroutines are left:\n%s", stacks)
 }
+
+// fastDir returns a directory in memory where there is one.
+func fastDir(t testing.TB) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("/dev/shm", "archive-test-")
+	if err != nil {
+		return t.TempDir()
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	return dir
+}
