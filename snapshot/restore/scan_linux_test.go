@@ -1,16 +1,16 @@
 package restore
 
 import (
-	"bytes"
 	"context"
-	"crypto/sha256"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"sort"
 	"strings"
 	"testing"
 
+	"github.com/zeebo/blake3"
 	"golang.org/x/sys/unix"
 
 	"vault/crypto"
@@ -123,7 +123,7 @@ func describe(t testing.TB, root string) map[string]string {
 			if err != nil {
 				return err
 			}
-			fmt.Fprintf(&b, " size %d sha %x flags %x", st.Size, sha256.Sum256(data), inodeFlags(path)&0xfb)
+			fmt.Fprintf(&b, " size %d sha %x flags %x", st.Size, blake3.Sum256(data), inodeFlags(path)&0xfb)
 		case unix.S_IFDIR:
 			fmt.Fprintf(&b, " flags %x", inodeFlags(path)&0xfb)
 		case unix.S_IFLNK:
@@ -146,7 +146,7 @@ func describe(t testing.TB, root string) map[string]string {
 			if err != nil {
 				return err
 			}
-			fmt.Fprintf(&b, " %s=%x", name, sha256.Sum256(v[:n]))
+			fmt.Fprintf(&b, " %s=%x", name, blake3.Sum256(v[:n]))
 		}
 		out[rel] = b.String()
 		return nil
@@ -185,12 +185,13 @@ func allocated(path string) int64 {
 	return st.Blocks * 512
 }
 
-// noise returns n bytes that are all different from zero and do not repeat.
+// noise returns n bytes that are never zero and do not repeat.
 func noise(n int, seed byte) string {
-	var b bytes.Buffer
-	for i := 0; b.Len() < n; i++ {
-		h := sha256.Sum256([]byte{seed, byte(i), byte(i >> 8), byte(i >> 16)})
-		b.Write(h[:])
+	b := make([]byte, n)
+	r := rand.NewChaCha8([32]byte{seed})
+	r.Read(b)
+	for i, c := range b {
+		b[i] = c | 1
 	}
-	return string(b.Bytes()[:n])
+	return string(b)
 }
