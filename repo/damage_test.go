@@ -10,6 +10,7 @@ import (
 
 	"vault/backend"
 	"vault/backend/mem"
+	"vault/internal/repotest"
 	"vault/repo"
 	"vault/snapshot"
 )
@@ -19,23 +20,23 @@ type reference struct {
 	be       *mem.Backend
 	objects  map[string][]byte
 	backups  []*snapshot.Backup
-	contents []content
+	contents []repotest.Content
 }
 
 func newReference(t *testing.T) *reference {
-	be, r := newStore(t)
+	be, r := repotest.New(t)
 	ref := &reference{be: be, objects: map[string][]byte{}}
 	for seed := range uint64(2) {
-		c := content{
+		c := repotest.Content{
 			"file-000": []byte(strings.Repeat("some text that compresses ", 8+int(seed))),
 			"file-001": []byte("inline"),
-			"file-002": makeContent(seed, 1)["file-000"][:1],
+			"file-002": repotest.MakeContent(seed, 1)["file-000"][:1],
 		}
 		c["file-002"] = append(c["file-002"], strings.Repeat(string(rune('a'+seed)), 200)...)
-		ref.backups = append(ref.backups, mustBackup(t, r, c))
+		ref.backups = append(ref.backups, repotest.MustBackup(t, r, c))
 		ref.contents = append(ref.contents, c)
 	}
-	for _, name := range objects(t, be) {
+	for _, name := range repotest.Objects(t, be) {
 		b, err := backend.ReadAll(t.Context(), be, name, 1<<20)
 		if err != nil {
 			t.Fatal(err)
@@ -64,7 +65,7 @@ func (ref *reference) with(changes map[string][]byte) backend.Backend {
 // wrong bytes, no false finding about the key; and that the damage is found, by
 // whoever meets it first, and one of the damaged objects named.
 func (ref *reference) judge(t *testing.T, what string, be backend.Backend, names ...string) {
-	r, err := repo.Open(context.Background(), be, repo.OpenOptions{Passphrase: pass})
+	r, err := repo.Open(context.Background(), be, repo.OpenOptions{Passphrase: repotest.Pass})
 	if err != nil {
 		if s := repo.StateOf(err); s != repo.Damaged && s != repo.Unsupported {
 			t.Errorf("%s: state %s: %v", what, s, err)
@@ -86,12 +87,12 @@ func (ref *reference) judge(t *testing.T, what string, be backend.Backend, names
 			if known.ID != b.ID {
 				continue
 			}
-			if err := restore(context.Background(), r, b, ref.contents[i]); errors.Is(err, errWrongBytes) {
+			if err := repotest.Restore(context.Background(), r, b, ref.contents[i]); errors.Is(err, repotest.ErrWrongBytes) {
 				t.Errorf("%s: %v", what, err)
 			}
 		}
 	}
-	found := problems(context.Background(), r)
+	found := repotest.Problems(context.Background(), r)
 	for _, p := range found {
 		for _, name := range names {
 			if p.Object == name || strings.Contains(p.Err.Error(), name) {

@@ -15,40 +15,41 @@ import (
 	"vault/backend/backendtest"
 	"vault/backend/mem"
 	"vault/crypto"
+	"vault/internal/repotest"
 	"vault/pack"
 	"vault/repo"
 	"vault/snapshot"
 )
 
 func TestBackupAndRestore(t *testing.T) {
-	be, r := newStore(t)
-	t.Cleanup(func() { mustCheck(t, be) })
-	first, second := makeContent(1, 60), makeContent(1, 60)
+	be, r := repotest.New(t)
+	t.Cleanup(func() { repotest.MustCheck(t, be) })
+	first, second := repotest.MakeContent(1, 60), repotest.MakeContent(1, 60)
 	second["file-007"] = []byte(strings.Repeat("changed", 500))
-	a := mustBackup(t, r, first)
-	b := mustBackup(t, r, second)
+	a := repotest.MustBackup(t, r, first)
+	b := repotest.MustBackup(t, r, second)
 
-	r = openRepo(t, be)
+	r = repotest.Open(t, be)
 	list, err := r.Backups(t.Context())
 	if err != nil || len(list) != 2 || list[0].ID != a.ID || list[1].ID != b.ID {
 		t.Fatalf("backups: %v, %v", list, err)
 	}
-	for i, want := range []content{first, second} {
-		if err := restore(t.Context(), r, list[i], want); err != nil {
+	for i, want := range []repotest.Content{first, second} {
+		if err := repotest.Restore(t.Context(), r, list[i], want); err != nil {
 			t.Errorf("backup %d: %v", i, err)
 		}
 	}
 }
 
 func TestUnchangedAddsSessionAndCommit(t *testing.T) {
-	be, r := newStore(t)
-	t.Cleanup(func() { mustCheck(t, be) })
-	c := makeContent(2, 40)
-	mustBackup(t, r, c)
-	before := objects(t, be)
-	b := mustBackup(t, r, c)
+	be, r := repotest.New(t)
+	t.Cleanup(func() { repotest.MustCheck(t, be) })
+	c := repotest.MakeContent(2, 40)
+	repotest.MustBackup(t, r, c)
+	before := repotest.Objects(t, be)
+	b := repotest.MustBackup(t, r, c)
 	var added []string
-	for _, name := range objects(t, be) {
+	for _, name := range repotest.Objects(t, be) {
 		if !slices.Contains(before, name) {
 			added = append(added, name)
 		}
@@ -60,8 +61,8 @@ func TestUnchangedAddsSessionAndCommit(t *testing.T) {
 }
 
 func TestDedupAcrossLanesStoresOnce(t *testing.T) {
-	be, r := newStore(t)
-	t.Cleanup(func() { mustCheck(t, be) })
+	be, r := repotest.New(t)
+	t.Cleanup(func() { repotest.MustCheck(t, be) })
 	w, err := r.Begin(t.Context(), repo.WriterOptions{})
 	if err != nil {
 		t.Fatal(err)
@@ -88,7 +89,7 @@ func TestDedupAcrossLanesStoresOnce(t *testing.T) {
 	if _, err := w.Commit(minimal()); err != nil {
 		t.Fatal(err)
 	}
-	ix, err := openRepo(t, be).Index(t.Context())
+	ix, err := repotest.Open(t, be).Index(t.Context())
 	if err != nil || ix.Len() != len(blobs) {
 		t.Errorf("index has %d rows (%v), want %d", ix.Len(), err, len(blobs))
 	}
@@ -100,27 +101,27 @@ func minimal() *snapshot.Backup {
 }
 
 func TestTwoClientsAtOnce(t *testing.T) {
-	be, _ := newStore(t)
-	t.Cleanup(func() { mustCheck(t, be) })
+	be, _ := repotest.New(t)
+	t.Cleanup(func() { repotest.MustCheck(t, be) })
 	var wg sync.WaitGroup
 	for client := range 4 {
-		r := openRepo(t, be)
+		r := repotest.Open(t, be)
 		wg.Go(func() {
 			for round := range 5 {
-				c := makeContent(uint64(client*2+round), 20)
-				b, err := backup(t.Context(), r, c)
+				c := repotest.MakeContent(uint64(client*2+round), 20)
+				b, err := repotest.Backup(t.Context(), r, c)
 				if err != nil {
 					t.Error(err)
 					return
 				}
-				if err := restore(t.Context(), openRepo(t, be), b, c); err != nil {
+				if err := repotest.Restore(t.Context(), repotest.Open(t, be), b, c); err != nil {
 					t.Error(err)
 				}
 			}
 		})
 	}
 	wg.Wait()
-	list, err := openRepo(t, be).Backups(t.Context())
+	list, err := repotest.Open(t, be).Backups(t.Context())
 	if err != nil || len(list) != 20 {
 		t.Fatalf("%d backups, want 20 (%v)", len(list), err)
 	}
@@ -135,12 +136,12 @@ func TestTwoClientsAtOnce(t *testing.T) {
 
 func TestProbe(t *testing.T) {
 	ready := func(t *testing.T) *mem.Backend {
-		be, r := newStore(t)
-		mustBackup(t, r, makeContent(3, 5))
+		be, r := repotest.New(t)
+		repotest.MustBackup(t, r, repotest.MakeContent(3, 5))
 		return be
 	}
 	drop := func(t *testing.T, be backend.Backend, prefix string) {
-		for _, name := range objects(t, be) {
+		for _, name := range repotest.Objects(t, be) {
 			if strings.HasPrefix(name, prefix) {
 				if err := be.Delete(t.Context(), name); err != nil {
 					t.Fatal(err)
@@ -158,7 +159,7 @@ func TestProbe(t *testing.T) {
 		}
 	}
 	slot := func(t *testing.T, be backend.Backend) string {
-		for _, name := range objects(t, be) {
+		for _, name := range repotest.Objects(t, be) {
 			if strings.HasPrefix(name, "keys/") {
 				return name
 			}
@@ -182,7 +183,7 @@ func TestProbe(t *testing.T) {
 		{"ready", ready, repo.Sealed},
 		{"config gone", func(t *testing.T) *mem.Backend { be := ready(t); drop(t, be, "config"); return be }, repo.Damaged},
 		{"only keys, as a crashed init leaves", func(t *testing.T) *mem.Backend {
-			be, _ := newStore(t)
+			be, _ := repotest.New(t)
 			drop(t, be, "config")
 			return be
 		}, repo.Uninitialised},
@@ -217,19 +218,19 @@ func TestProbe(t *testing.T) {
 			if got := repo.Probe(t.Context(), be); got.State != tt.want {
 				t.Errorf("state %s (%v), want %s", got.State, got.Err, tt.want)
 			}
-			before := objects(t, be)
-			_, err := repo.Init(t.Context(), be, repo.InitOptions{Passphrase: passphrase, Cost: crypto.TestKDFCost, Params: smallParams()})
+			before := repotest.Objects(t, be)
+			_, err := repo.Init(t.Context(), be, repo.InitOptions{Passphrase: repotest.Passphrase, Cost: crypto.TestKDFCost, Params: repotest.Params()})
 			if tt.want == repo.Uninitialised {
 				if err != nil {
 					t.Errorf("init: %v", err)
 				}
-				mustCheck(t, be)
+				repotest.MustCheck(t, be)
 				return
 			}
 			if err == nil {
 				t.Error("init over something")
 			}
-			if after := objects(t, be); !slices.Equal(before, after) {
+			if after := repotest.Objects(t, be); !slices.Equal(before, after) {
 				t.Errorf("a refused init changed the place: %q to %q", before, after)
 			}
 		})
@@ -237,7 +238,7 @@ func TestProbe(t *testing.T) {
 }
 
 func TestUnreachable(t *testing.T) {
-	be, _ := newStore(t)
+	be, _ := repotest.New(t)
 	for _, failure := range []error{backend.ErrUnreachable, backend.ErrPermission, errors.New("connection reset")} {
 		f := backendtest.NewFaulty(be)
 		f.FailAt(1, backendtest.Before, failure)
@@ -248,7 +249,7 @@ func TestUnreachable(t *testing.T) {
 }
 
 func TestWrongPassphrase(t *testing.T) {
-	be, _ := newStore(t)
+	be, _ := repotest.New(t)
 	_, err := repo.Open(t.Context(), be, repo.OpenOptions{Passphrase: func() ([]byte, error) { return []byte("wrong"), nil }})
 	if repo.StateOf(err) != repo.WrongKey {
 		t.Errorf("error %v, want wrong key", err)
@@ -270,7 +271,7 @@ func TestRacingInits(t *testing.T) {
 	for i := range errs {
 		wg.Go(func() {
 			_, errs[i] = repo.Init(t.Context(), be, repo.InitOptions{
-				Passphrase: []byte(fmt.Sprint("pass ", i)), Cost: crypto.TestKDFCost, Params: smallParams(),
+				Passphrase: []byte(fmt.Sprint("pass ", i)), Cost: crypto.TestKDFCost, Params: repotest.Params(),
 			})
 		})
 	}
@@ -293,7 +294,7 @@ func TestRacingInits(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if ps := problems(t.Context(), r); len(ps) > 0 {
+	if ps := repotest.Problems(t.Context(), r); len(ps) > 0 {
 		t.Error(ps)
 	}
 }
@@ -306,13 +307,13 @@ func (s laxStore) Create(ctx context.Context, name string, data []byte) error {
 }
 
 func TestInitRefusesStoreWithoutExclusiveCreate(t *testing.T) {
-	p := smallParams()
-	o := repo.InitOptions{Passphrase: passphrase, Cost: crypto.TestKDFCost, Params: p}
+	p := repotest.Params()
+	o := repo.InitOptions{Passphrase: repotest.Passphrase, Cost: crypto.TestKDFCost, Params: p}
 	be := laxStore{mem.New()}
 	if _, err := repo.Init(t.Context(), be, o); !errors.Is(err, repo.ErrNoExclusiveCreate) {
 		t.Fatalf("error %v", err)
 	}
-	if got := objects(t, be); len(got) != 0 {
+	if got := repotest.Objects(t, be); len(got) != 0 {
 		t.Errorf("left behind %q", got)
 	}
 	o.Params.Sharing = repo.SingleWriter
@@ -322,29 +323,29 @@ func TestInitRefusesStoreWithoutExclusiveCreate(t *testing.T) {
 }
 
 func TestCancelledBackupCommitsNothing(t *testing.T) {
-	be, r := newStore(t)
-	t.Cleanup(func() { mustCheck(t, be) })
+	be, r := repotest.New(t)
+	t.Cleanup(func() { repotest.MustCheck(t, be) })
 	ctx, cancel := context.WithCancel(t.Context())
 	w, err := r.Begin(ctx, repo.WriterOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := put(ctx, r, w.Lane(), makeContent(4, 30)); err != nil {
+	if _, err := repotest.Put(ctx, r, w.Lane(), repotest.MakeContent(4, 30)); err != nil {
 		t.Fatal(err)
 	}
 	cancel()
 	if _, err := w.Commit(minimal()); !errors.Is(err, context.Canceled) {
 		t.Errorf("commit after cancellation: %v", err)
 	}
-	if list, _ := openRepo(t, be).Backups(t.Context()); len(list) != 0 {
+	if list, _ := repotest.Open(t, be).Backups(t.Context()); len(list) != 0 {
 		t.Errorf("%d backups visible", len(list))
 	}
 }
 
 func TestAbortLeavesNothingVisible(t *testing.T) {
-	be, r := newStore(t)
-	t.Cleanup(func() { mustCheck(t, be) })
-	before := objects(t, be)
+	be, r := repotest.New(t)
+	t.Cleanup(func() { repotest.MustCheck(t, be) })
+	before := repotest.Objects(t, be)
 	w, err := r.Begin(t.Context(), repo.WriterOptions{})
 	if err != nil {
 		t.Fatal(err)
@@ -352,51 +353,51 @@ func TestAbortLeavesNothingVisible(t *testing.T) {
 	w.Lane().Put(t.Context(), crypto.BlobData, []byte("never stored"))
 	w.Abort()
 	w.Abort() // twice does no harm
-	if after := objects(t, be); !slices.Equal(before, after) {
+	if after := repotest.Objects(t, be); !slices.Equal(before, after) {
 		t.Errorf("objects %q, before %q", after, before)
 	}
 }
 
 func TestDryRunStoresNothing(t *testing.T) {
-	be, r := newStore(t)
-	before := objects(t, be)
+	be, r := repotest.New(t)
+	before := repotest.Objects(t, be)
 	w, err := r.Begin(t.Context(), repo.WriterOptions{DryRun: true})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := put(t.Context(), r, w.Lane(), makeContent(5, 10)); err != nil {
+	if _, err := repotest.Put(t.Context(), r, w.Lane(), repotest.MakeContent(5, 10)); err != nil {
 		t.Fatal(err)
 	}
 	if w.Stats().Blobs == 0 {
 		t.Error("nothing counted")
 	}
 	w.Abort()
-	if after := objects(t, be); !slices.Equal(before, after) {
+	if after := repotest.Objects(t, be); !slices.Equal(before, after) {
 		t.Errorf("objects %q, before %q", after, before)
 	}
 }
 
 func TestFullStore(t *testing.T) {
-	be, r := newStore(t)
-	t.Cleanup(func() { mustCheck(t, be) })
-	kept := makeContent(6, 10)
-	b := mustBackup(t, r, kept)
+	be, r := repotest.New(t)
+	t.Cleanup(func() { repotest.MustCheck(t, be) })
+	kept := repotest.MakeContent(6, 10)
+	b := repotest.MustBackup(t, r, kept)
 	f := backendtest.NewFaulty(be)
-	full := openRepo(t, f)
+	full := repotest.Open(t, f)
 	f.Inject(backendtest.Fault{At: 1, Match: func(o backendtest.Op) bool { return o.Kind == backendtest.Put }, Err: backend.ErrNoSpace})
-	if _, err := backup(t.Context(), full, makeContent(60, 60)); !errors.Is(err, backend.ErrNoSpace) {
+	if _, err := repotest.Backup(t.Context(), full, repotest.MakeContent(60, 60)); !errors.Is(err, backend.ErrNoSpace) {
 		t.Errorf("error %v, want no space", err)
 	}
-	if err := restore(t.Context(), openRepo(t, be), b, kept); err != nil {
+	if err := repotest.Restore(t.Context(), repotest.Open(t, be), b, kept); err != nil {
 		t.Error(err)
 	}
 }
 
 func TestMissingPackIsDamage(t *testing.T) {
-	be, r := newStore(t)
-	c := makeContent(8, 30)
-	b := mustBackup(t, r, c)
-	ix, _ := openRepo(t, be).Index(t.Context())
+	be, r := repotest.New(t)
+	c := repotest.MakeContent(8, 30)
+	b := repotest.MustBackup(t, r, c)
+	ix, _ := repotest.Open(t, be).Index(t.Context())
 	packs := map[pack.ID]bool{}
 	for s := range ix.Segments() {
 		for p := range s.Packs() {
@@ -409,12 +410,12 @@ func TestMissingPackIsDamage(t *testing.T) {
 	if err := be.Delete(t.Context(), victim.Path()); err != nil {
 		t.Fatal(err)
 	}
-	err := restore(t.Context(), openRepo(t, be), b, c)
+	err := repotest.Restore(t.Context(), repotest.Open(t, be), b, c)
 	if repo.StateOf(err) != repo.Damaged || !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("restore: %v", err)
 	}
 	found := false
-	for _, p := range problems(t.Context(), openRepo(t, be)) {
+	for _, p := range repotest.Problems(t.Context(), repotest.Open(t, be)) {
 		found = found || p.Object == victim.Path()
 	}
 	if !found {

@@ -1,4 +1,7 @@
-package repo_test
+// Package repotest makes small repositories for tests: contents that depend on a
+// seed, backups of them, and ways to Restore, check and damage them. Every test
+// that writes a repository ends with [MustCheck].
+package repotest
 
 import (
 	"bytes"
@@ -17,12 +20,14 @@ import (
 	"vault/snapshot"
 )
 
-var passphrase = []byte("correct horse")
+// Passphrase opens every repository made here.
+var Passphrase = []byte("correct horse")
 
-func pass() ([]byte, error) { return bytes.Clone(passphrase), nil }
+// Pass gives it to repo.Open.
+func Pass() ([]byte, error) { return bytes.Clone(Passphrase), nil }
 
-// smallParams make packs of a few segments out of little data.
-func smallParams() repo.Params {
+// Params make packs of a few segments out of little data.
+func Params() repo.Params {
 	p := repo.DefaultParams()
 	p.PackSize = 64 << 10
 	p.SegmentSize = 4 << 10
@@ -32,43 +37,46 @@ func smallParams() repo.Params {
 	return p
 }
 
-func initRepo(t testing.TB, be backend.Backend) *repo.Repo {
+// Init makes a repository with Params, and the cheapest of keys.
+func Init(t testing.TB, be backend.Backend) *repo.Repo {
 	t.Helper()
-	r, err := repo.Init(t.Context(), be, repo.InitOptions{Passphrase: passphrase, Cost: crypto.TestKDFCost, Params: smallParams()})
+	r, err := repo.Init(t.Context(), be, repo.InitOptions{Passphrase: Passphrase, Cost: crypto.TestKDFCost, Params: Params()})
 	if err != nil {
 		t.Fatal(err)
 	}
 	return r
 }
 
-func openRepo(t testing.TB, be backend.Backend) *repo.Repo {
+// Open opens it.
+func Open(t testing.TB, be backend.Backend) *repo.Repo {
 	t.Helper()
-	r, err := repo.Open(context.Background(), be, repo.OpenOptions{Passphrase: pass})
+	r, err := repo.Open(context.Background(), be, repo.OpenOptions{Passphrase: Pass})
 	if err != nil {
 		t.Fatal(err)
 	}
 	return r
 }
 
-// mustCheck reads everything there is and wants no problem.
-func mustCheck(t testing.TB, be backend.Backend) {
+// MustCheck reads everything there is and wants no problem.
+func MustCheck(t testing.TB, be backend.Backend) {
 	t.Helper()
-	for _, p := range problems(context.Background(), openRepo(t, be)) {
+	for _, p := range Problems(context.Background(), Open(t, be)) {
 		t.Errorf("check: %+v", p)
 	}
 }
 
-func problems(ctx context.Context, r *repo.Repo) (list []check.Problem) {
+// Problems returns what a check of everything finds.
+func Problems(ctx context.Context, r *repo.Repo) (list []check.Problem) {
 	for p := range check.Run(ctx, r, check.Options{Read: check.All}) {
 		list = append(list, p)
 	}
 	return list
 }
 
-// newStore returns an initialised repository in memory.
-func newStore(t testing.TB) (*mem.Backend, *repo.Repo) {
+// New returns an initialised repository in memory.
+func New(t testing.TB) (*mem.Backend, *repo.Repo) {
 	be := mem.New()
-	return be, initRepo(t, be)
+	return be, Init(t, be)
 }
 
 // sink lets a lane build trees.
@@ -79,14 +87,14 @@ func (s sink) Put(ctx context.Context, kind crypto.BlobKind, data []byte) (crypt
 	return id, err
 }
 
-// content is a volume in a test: names of files to their bytes.
-type content map[string][]byte
+// Content is a volume in a test: names of files to their bytes.
+type Content map[string][]byte
 
-// makeContent returns n files whose bytes depend on seed: some small, some of
+// MakeContent returns n files whose bytes depend on seed: some small, some of
 // several segments, some alike.
-func makeContent(seed uint64, n int) content {
+func MakeContent(seed uint64, n int) Content {
 	rng := rand.New(rand.NewPCG(seed, 7))
-	c := content{}
+	c := Content{}
 	for i := range n {
 		size := []int{1, 300, 2000, 3000, 9000, 30000}[rng.IntN(6)]
 		b := make([]byte, size)
@@ -101,8 +109,8 @@ func makeContent(seed uint64, n int) content {
 	return c
 }
 
-// put stores the content as one volume and returns its root.
-func put(ctx context.Context, r *repo.Repo, l *repo.Lane, c content) (*snapshot.Node, error) {
+// Put stores the content as one volume and returns its root.
+func Put(ctx context.Context, r *repo.Repo, l *repo.Lane, c Content) (*snapshot.Node, error) {
 	w := snapshot.NewDirWriter(sink{l}, r, r.Params().Trees)
 	for i := range len(c) {
 		name := fmt.Sprintf("file-%03d", i)
@@ -134,13 +142,13 @@ func put(ctx context.Context, r *repo.Repo, l *repo.Lane, c content) (*snapshot.
 	return &snapshot.Node{Type: snapshot.Directory, Mode: 0o755, Tree: top}, err
 }
 
-// backup stores the content as a backup with one volume.
-func backup(ctx context.Context, r *repo.Repo, c content) (*snapshot.Backup, error) {
+// Backup stores the content as a backup with one volume.
+func Backup(ctx context.Context, r *repo.Repo, c Content) (*snapshot.Backup, error) {
 	w, err := r.Begin(ctx, repo.WriterOptions{})
 	if err != nil {
 		return nil, err
 	}
-	root, err := put(ctx, r, w.Lane(), c)
+	root, err := Put(ctx, r, w.Lane(), c)
 	if err != nil {
 		w.Abort()
 		return nil, err
@@ -150,26 +158,27 @@ func backup(ctx context.Context, r *repo.Repo, c content) (*snapshot.Backup, err
 	}}})
 }
 
-func mustBackup(t testing.TB, r *repo.Repo, c content) *snapshot.Backup {
+// MustBackup is Backup where it must succeed.
+func MustBackup(t testing.TB, r *repo.Repo, c Content) *snapshot.Backup {
 	t.Helper()
-	b, err := backup(t.Context(), r, c)
+	b, err := Backup(t.Context(), r, c)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return b
 }
 
-// errWrongBytes is the one thing that must never happen.
-var errWrongBytes = errors.New("wrong bytes")
+// ErrWrongBytes is the one thing that must never happen.
+var ErrWrongBytes = errors.New("wrong bytes")
 
-// restore reads a backup back and compares it with what was stored.
-func restore(ctx context.Context, r *repo.Repo, b *snapshot.Backup, want content) error {
+// Restore reads a backup back and compares it with what was stored.
+func Restore(ctx context.Context, r *repo.Repo, b *snapshot.Backup, want Content) error {
 	reader := snapshot.NewDirReader(ctx, r, b.Volumes[0].Root.Tree)
 	for n := 0; ; n++ {
 		node, err := reader.Next()
 		if errors.Is(err, io.EOF) {
 			if n != len(want) {
-				return fmt.Errorf("%w: %d of %d files", errWrongBytes, n, len(want))
+				return fmt.Errorf("%w: %d of %d files", ErrWrongBytes, n, len(want))
 			}
 			return nil
 		}
@@ -192,16 +201,16 @@ func restore(ctx context.Context, r *repo.Repo, b *snapshot.Backup, want content
 			got = append(got, part...)
 		}
 		if !bytes.Equal(got, want[name]) {
-			return fmt.Errorf("%w: %s", errWrongBytes, name)
+			return fmt.Errorf("%w: %s", ErrWrongBytes, name)
 		}
 	}
 }
 
-// copyOf returns a store with the same objects.
-func copyOf(t testing.TB, be backend.Backend) *mem.Backend {
+// Copy returns a store with the same objects.
+func Copy(t testing.TB, be backend.Backend) *mem.Backend {
 	t.Helper()
 	to := mem.New()
-	for _, name := range objects(t, be) {
+	for _, name := range Objects(t, be) {
 		b, err := backend.ReadAll(t.Context(), be, name, 1<<30)
 		if err != nil {
 			t.Fatal(err)
@@ -213,7 +222,8 @@ func copyOf(t testing.TB, be backend.Backend) *mem.Backend {
 	return to
 }
 
-func objects(t testing.TB, be backend.Backend) (names []string) {
+// Objects lists the names of all objects.
+func Objects(t testing.TB, be backend.Backend) (names []string) {
 	t.Helper()
 	for info, err := range be.List(t.Context(), "") {
 		if err != nil {

@@ -1,0 +1,254 @@
+// Package gc decides what may go from a repository, then removes it.
+//
+// Deciding is pure ([Make]); what follows is the protocol of package repo's
+// Collection, which is safe beside any number of writers, readers and other
+// collectors, and can be interrupted anywhere and finished by anyone. Nothing
+// here depends on a lock or on a clock being right: clocks only decide when to
+// stop waiting for a writer that shows no sign of life, and then that writer
+// has to upload again.
+package gc
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"slices"
+	"time"
+
+	"vault/crypto"
+	"vault/index"
+	"vault/pack"
+	"vault/repo"
+)
+
+// Options of a collection.
+type Options struct {
+	Limits  Limits
+	DryRun  bool
+	Workers int // default: the number of CPUs, at most 8
+
+	// Patience is how long an unfinished session of another client may show no
+	// sign of life before it is given up. Default 10 minutes.
+	Patience time.Duration
+	// Dead tells of a session whose client is known to be gone - same host,
+	// no such process - so that nobody waits for it. May be nil.
+	Dead func(repo.Waiting) bool
+	// Wait is called before each pause with what is being waited for. May be nil.
+	Wait func([]repo.Waiting)
+
+	Now   func() time.Time                           // default time.Now
+	Sleep func(context.Context, time.Duration) error // default: really
+}
+
+// Report is what a collection did, or would do.
+type Report struct {
+	Plan
+	Adopted   bool // another client's unfinished plan was carried out
+	Nothing   bool // there was nothing to do
+	Dropped   []crypto.SessionID
+	Unnamed   []pack.ID // stored packs that nothing named
+	Rescued   repo.Stats
+	Deleted   int // objects deleted
+	FreedSize int64
+}
+
+func (o Options) withDefaults() Options {
+	if o.Workers <= 0 {
+		o.Workers = min(runtime.GOMAXPROCS(0), 8)
+	}
+	if o.Patience <= 0 {
+		o.Patience = 10 * time.Minute
+	}
+	if o.Dead == nil {
+		o.Dead = func(repo.Waiting) bool { return false }
+	}
+	if o.Wait == nil {
+		o.Wait = func([]repo.Waiting) {}
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Sleep == nil {
+		o.Sleep = sleep
+	}
+	return o
+}
+
+func sleep(ctx context.Context, d time.Duration) error {
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(d):
+		return nil
+	}
+}
+
+// Run carries a collection out, from planning - or from where another client
+// left off - to the last deletion.
+func Run(ctx context.Context, r *repo.Repo, o Options) (Report, error) {
+	o = o.withDefaults()
+	for range 3 {
+		report, err := run(ctx, r, o)
+		if !errors.Is(err, repo.ErrRaced) {
+			return report, err
+		}
+	}
+	return Report{}, repo.ErrRaced
+}
+
+func run(ctx context.Context, r *repo.Repo, o Options) (report Report, err error) {
+	c, err := r.Collection(ctx)
+	if err != nil {
+		return report, err
+	}
+	if report.Adopted = c.Adopted(); !report.Adopted {
+		if done, err := propose(ctx, r, c, o, &report); done || err != nil {
+			return report, err
+		}
+	} else if o.DryRun {
+		return report, nil
+	}
+	if err := settle(ctx, c, o); err != nil {
+		return report, err
+	}
+	if err := c.Reread(ctx); err != nil {
+		return report, err
+	}
+	rescued, stats, err := rescue(ctx, r, c, o)
+	if err != nil {
+		return report, err
+	}
+	report.Rescued = stats
+	if err := c.Close(ctx, rescued); err != nil {
+		return report, err
+	}
+	report.Deleted, err = r.Sweep(ctx)
+	return report, err
+}
+
+// propose surveys the repository and makes the plan. It reports true when
+// there is nothing more to do.
+func propose(ctx context.Context, r *repo.Repo, c *repo.Collection, o Options, report *Report) (bool, error) {
+	marks := c.Index().NewMarks()
+	if err := mark(ctx, r, marks, c.Roots(), o.Workers); err != nil {
+		return false, err
+	}
+	sizes := c.PackSizes()
+	report.Plan = Make(weigh(marks, sizes), o.Limits)
+	report.Unnamed = c.Unnamed()
+	report.FreedSize = report.DeleteBytes + report.RepackBytes - report.RescueBytes
+	for _, id := range report.Unnamed {
+		report.FreedSize += sizes[id]
+	}
+	forgotten := c.Forgotten()
+	if o.DryRun {
+		for _, b := range forgotten {
+			report.Dropped = append(report.Dropped, b.ID)
+		}
+		return true, nil
+	}
+	if len(forgotten)+len(report.Delete)+len(report.Repack)+len(report.Unnamed)+c.Unfolded() == 0 {
+		report.Nothing = true
+		deleted, err := r.Sweep(ctx) // what an interrupted collection left
+		report.Deleted = deleted
+		return true, err
+	}
+	var err error
+	if report.Dropped, err = c.Drop(ctx, forgotten); err != nil {
+		return false, err
+	}
+	return false, c.Propose(ctx, report.Condemned(), report.Dropped)
+}
+
+// settle waits for sessions that show signs of life, by this process's own
+// clock: a session is given up when its counter has not moved for the patience.
+func settle(ctx context.Context, c *repo.Collection, o Options) error {
+	type observed struct {
+		counter uint64
+		since   time.Time
+	}
+	seen := map[crypto.SessionID]observed{}
+	var waiting []repo.Waiting
+	impatient := func(w repo.Waiting, counter uint64) bool {
+		now := o.Now()
+		s, ok := seen[w.ID]
+		if !ok || s.counter != counter {
+			s = observed{counter, now}
+			seen[w.ID] = s
+		}
+		if o.Dead(w) || now.Sub(s.since) >= o.Patience {
+			return true
+		}
+		waiting = append(waiting, w)
+		return false
+	}
+	pause := func(ctx context.Context) error {
+		o.Wait(waiting)
+		waiting = waiting[:0]
+		return o.Sleep(ctx, min(o.Patience/10+time.Millisecond, 15*time.Second))
+	}
+	return c.Settle(ctx, impatient, pause)
+}
+
+// rescue copies the blobs that live roots refer to out of the condemned packs,
+// and returns the index segments of the copies.
+func rescue(ctx context.Context, r *repo.Repo, c *repo.Collection, o Options) ([][32]byte, repo.Stats, error) {
+	marks := c.Index().NewMarks()
+	if err := mark(ctx, r, marks, c.Roots(), o.Workers); err != nil {
+		return nil, repo.Stats{}, err
+	}
+	leaving := leaving(c, marks)
+	if len(leaving) == 0 {
+		return nil, repo.Stats{}, nil
+	}
+	w, err := c.Rescuer(ctx)
+	if err != nil {
+		return nil, repo.Stats{}, err
+	}
+	defer w.Abort()
+	lane := w.Lane()
+	var blob []byte
+	for _, row := range leaving {
+		if blob, err = r.Get(ctx, row.Kind, row.ID, blob); err != nil {
+			return nil, repo.Stats{}, fmt.Errorf("rescue: %w", err)
+		}
+		if _, _, err := lane.Put(ctx, row.Kind, blob); err != nil {
+			return nil, repo.Stats{}, fmt.Errorf("rescue: %w", err)
+		}
+	}
+	if err := w.Flush(); err != nil {
+		return nil, repo.Stats{}, fmt.Errorf("rescue: %w", err)
+	}
+	return w.Published(), w.Stats(), nil
+}
+
+// leaving returns the live blobs that lie in condemned packs only, in the order
+// in which they lie there, so that each segment is read once.
+func leaving(c *repo.Collection, marks *index.Marks) []index.Row {
+	var rows []index.Row
+	for row := range marks.Rows() {
+		if row.Marked && c.Condemned(row.Pack) && !elsewhere(c, row) {
+			rows = append(rows, row)
+		}
+	}
+	slices.SortFunc(rows, func(a, b index.Row) int {
+		if n := slices.Compare(a.Pack[:], b.Pack[:]); n != 0 {
+			return n
+		}
+		if a.SegmentOffset != b.SegmentOffset {
+			return int(int64(a.SegmentOffset) - int64(b.SegmentOffset))
+		}
+		return int(int64(a.Offset) - int64(b.Offset))
+	})
+	return rows
+}
+
+func elsewhere(c *repo.Collection, row index.Row) bool {
+	for loc := range c.Index().Lookup(row.ID) {
+		if loc.Kind == row.Kind && !c.Condemned(loc.Pack) {
+			return true
+		}
+	}
+	return false
+}
