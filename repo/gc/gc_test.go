@@ -189,7 +189,9 @@ func TestDeleteOnly(t *testing.T) {
 	o.Limits = gc.Limits{MaxRepack: 0}
 	f := backendtest.NewFaulty(be)
 	full := repotest.Open(t, f)
-	f.Inject(backendtest.Fault{At: 1, Match: func(op backendtest.Op) bool { return strings.HasPrefix(op.Name, "packs/") && op.Writes() && op.Kind != backendtest.Delete }, Err: backend.ErrNoSpace})
+	f.Inject(backendtest.Fault{At: 1, Match: func(op backendtest.Op) bool {
+		return strings.HasPrefix(op.Name, "packs/") && op.Writes() && op.Kind != backendtest.Delete
+	}, Err: backend.ErrNoSpace})
 	if report := mustRun(t, full, o); report.Rescued.Packs != 0 {
 		t.Errorf("it stored %d packs", report.Rescued.Packs)
 	}
@@ -204,7 +206,9 @@ func TestOrphansOfACrash(t *testing.T) {
 	packs := count(t, be, "packs/")
 	f := backendtest.NewFaulty(be)
 	crashing := repotest.Open(t, f)
-	f.Inject(backendtest.Fault{At: 1, Match: func(op backendtest.Op) bool { return strings.HasPrefix(op.Name, "commits/") && op.Kind == backendtest.Create }, Crash: true})
+	f.Inject(backendtest.Fault{At: 1, Match: func(op backendtest.Op) bool {
+		return strings.HasPrefix(op.Name, "commits/") && op.Kind == backendtest.Create
+	}, Crash: true})
 	if _, err := repotest.Backup(t.Context(), crashing, repotest.MakeContent(77, 30)); err == nil {
 		t.Fatal("no crash")
 	}
