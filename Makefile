@@ -25,7 +25,7 @@ run: build ## do the main job on an embedded repository: back up SRC=/any/path t
 
 build: ## compile build/vault
 	@mkdir -p $(BUILD)
-	@$(GO) build -trimpath -ldflags "-X main.version=$(VERSION)" -o $(BUILD)/vault ./cmd/vault
+	@$(GO) build -ldflags "-X main.version=$(VERSION)" -o $(BUILD)/vault ./cmd/vault
 
 test: packages fmt vet cross race unit ## everything that CI runs
 

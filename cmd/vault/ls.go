@@ -47,6 +47,10 @@ func (a *app) lsCommand() *cobra.Command {
 		var errs []error
 		for i := range ref.backup.Volumes {
 			ref.volume = &ref.backup.Volumes[i]
+			if ref.volume.Root == nil {
+				a.ui.warn(ref.volume.Name, errors.New("the volume failed: nothing of it was stored"))
+				continue
+			}
 			errs = append(errs, a.lsVolume(cmd, r, ref, long))
 		}
 		return errors.Join(errs...)

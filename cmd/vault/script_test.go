@@ -1,0 +1,106 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"vault": main})
+}
+
+// TestScripts runs the scripts in testdata/script: the command line as users
+// meet it. Beyond the usual commands they have
+//
+//	exits N PROGRAM ARG...     the program ends with the exit code N
+//	asuser N PROGRAM ARG...    the same, without root's power to read everything
+//	newrepo                    init, with the least cost of the key derivation
+//	messages                   the last output is JSON lines as in docs/json.schema.json
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir:                "testdata/script",
+		RequireUniqueNames: true,
+		UpdateScripts:      os.Getenv("UPDATE_GOLDEN") != "",
+		Condition: func(cond string) (bool, error) {
+			if cond == "unprivileged" {
+				return os.Geteuid() != 0, nil
+			}
+			return false, fmt.Errorf("unknown condition %q", cond)
+		},
+		Setup: func(e *testscript.Env) error {
+			e.Setenv("VAULT_REPO", filepath.Join(e.WorkDir, "repo"))
+			e.Setenv("VAULT_PASSWORD", "correct horse")
+			e.Setenv("VAULT_STATE_DIR", filepath.Join(e.WorkDir, "state"))
+			e.Setenv("HOME", filepath.Join(e.WorkDir, "home"))
+			return nil
+		},
+		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
+			"exits":    exits,
+			"asuser":   asUser,
+			"newrepo":  newRepo,
+			"messages": messages,
+		},
+	})
+}
+
+func exits(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: exits N PROGRAM ARG...")
+	}
+	want, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	got := 0
+	if err := ts.Exec(args[1], args[2:]...); err != nil {
+		var exit *exec.ExitError
+		if !errors.As(err, &exit) {
+			ts.Fatalf("%s: %v", args[1], err)
+		}
+		got = exit.ExitCode()
+	}
+	if got != want {
+		ts.Fatalf("%s: exit code %d, want %d", strings.Join(args[1:], " "), got, want)
+	}
+}
+
+// asUser takes the capabilities from root that let it read what modes forbid.
+func asUser(ts *testscript.TestScript, neg bool, args []string) {
+	if os.Geteuid() == 0 {
+		args = append([]string{args[0], "setpriv", "--bounding-set", "-dac_override,-dac_read_search", "--inh-caps", "-all"}, args[1:]...)
+	}
+	exits(ts, neg, args)
+}
+
+func newRepo(ts *testscript.TestScript, neg bool, args []string) {
+	if neg {
+		ts.Fatalf("newrepo cannot be negated")
+	}
+	args = append([]string{"init", "--quiet", "--kdf-memory", "8", "--kdf-time", "1", "--kdf-threads", "1"}, args...)
+	ts.Check(ts.Exec("vault", args...))
+}
+
+func messages(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) > 0 {
+		ts.Fatalf("usage: messages")
+	}
+	s := loadSchema(ts)
+	n := 0
+	for _, stream := range []string{"stdout", "stderr"} {
+		for line := range strings.Lines(ts.ReadFile(stream)) {
+			n++
+			if err := s.validate(strings.TrimSuffix(line, "\n")); err != nil {
+				ts.Fatalf("%s: %v\n%s", stream, err, line)
+			}
+		}
+	}
+	if n == 0 {
+		ts.Fatalf("no messages")
+	}
+}
