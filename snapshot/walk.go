@@ -136,7 +136,6 @@ func (w *Walker) pop() {
 	w.spare = w.dirs[last].reader
 	w.dirs[last] = walkDir{}
 	w.dirs = w.dirs[:last]
-	w.cold = min(w.cold, last)
 }
 
 // account keeps the buffers within the budget: d, the current directory, has

@@ -226,7 +226,14 @@ func TestWalkSuspends(t *testing.T) {
 			t.Fatal(err)
 		}
 		n++
-		most = max(most, w.held)
+		held := 0
+		for _, d := range w.dirs {
+			held += d.reader.pages.held()
+		}
+		if held != w.held {
+			t.Fatalf("the walker holds %d bytes and counts %d", held, w.held)
+		}
+		most = max(most, held)
 		suspended = suspended || w.cold > 0
 	}
 	if want := 1 + depth*8 + 1; n != want {
