@@ -106,19 +106,22 @@ func (c *cutter) single(ctx context.Context, fd int, size uint64, n *snapshot.No
 }
 
 // sparse adds the items of a file that may have holes: long holes, and the runs
-// of data between them.
+// of data between them. A file that turns out to be shorter ends there.
 func (c *cutter) sparse(ctx context.Context, fd int, size uint64) error {
 	run := uint64(0) // where data that was not added yet begins
 	for off := uint64(0); off < size; {
-		data, err := seek(fd, off, unix.SEEK_DATA, size)
+		data, err := seekData(fd, off, &size)
 		if err != nil {
 			return err
 		}
-		if data-off >= c.run.o.Thresholds.HoleBytes {
+		if data > off && data-off >= c.run.o.Thresholds.HoleBytes {
 			begin := (off + holeAlign - 1) &^ (holeAlign - 1)
 			if end := data &^ (holeAlign - 1); end > begin {
 				if err := c.span(ctx, fd, run, begin); err != nil {
 					return err
+				}
+				if c.list.Size() < begin {
+					return nil
 				}
 				c.run.looked.Add(end - begin)
 				if err := c.list.Add(ctx, snapshot.Item{Kind: snapshot.ItemHole, Length: end - begin}); err != nil {
@@ -127,33 +130,49 @@ func (c *cutter) sparse(ctx context.Context, fd int, size uint64) error {
 				run = end
 			}
 		}
-		if data == size {
+		if data >= size {
 			break
 		}
-		if off, err = seek(fd, data, unix.SEEK_HOLE, size); err != nil {
+		if off, err = seekHole(fd, data, size); err != nil {
 			return err
-		}
-		if off <= data { // the file changed between the calls
-			off = size
 		}
 	}
 	return c.span(ctx, fd, run, size)
 }
 
-// seek returns where data or a hole begins, from off on; size if there is none.
-func seek(fd int, off uint64, whence int, size uint64) (uint64, error) {
-	n, err := unix.Seek(fd, int64(off), whence)
+// seekData returns where data begins, from off on; if there is none, the end of the
+// file or size, whichever comes first, and then size is that.
+func seekData(fd int, off uint64, size *uint64) (uint64, error) {
+	n, err := unix.Seek(fd, int64(off), unix.SEEK_DATA)
 	switch {
-	case err == unix.ENXIO:
-		return size, nil
-	case err == unix.EINVAL && whence == unix.SEEK_DATA:
-		return off, nil // the file system does not know about holes
 	case err == unix.EINVAL:
+		return off, nil // the file system does not know about holes
+	case err == unix.ENXIO:
+		end, err := unix.Seek(fd, 0, io.SeekEnd)
+		if err != nil {
+			return 0, fmt.Errorf("look for the end: %w", err)
+		}
+		*size = min(*size, uint64(end))
+		return *size, nil
+	case err != nil:
+		return 0, fmt.Errorf("look for data: %w", err)
+	}
+	return min(max(uint64(n), off), *size), nil
+}
+
+// seekHole returns where the hole after the data at off begins; size if there is
+// none.
+func seekHole(fd int, off, size uint64) (uint64, error) {
+	n, err := unix.Seek(fd, int64(off), unix.SEEK_HOLE)
+	switch {
+	case err == unix.ENXIO, err == unix.EINVAL:
 		return size, nil
 	case err != nil:
-		return 0, fmt.Errorf("look for holes: %w", err)
+		return 0, fmt.Errorf("look for a hole: %w", err)
+	case uint64(n) <= off: // the file changed between the calls
+		return size, nil
 	}
-	return min(max(uint64(n), off), size), nil
+	return min(uint64(n), size), nil
 }
 
 // span adds the bytes from begin to end, as chunks.

@@ -71,7 +71,7 @@ func (l *listing) add(b []byte) error {
 		if string(name) == "." || string(name) == ".." {
 			continue
 		}
-		if snapshot.CheckName(string(name)) != nil {
+		if snapshot.CheckName(text(name)) != nil {
 			l.bad = append(l.bad, string(name))
 			continue
 		}
@@ -94,6 +94,8 @@ func (l *listing) len() int { return len(l.start) }
 
 // name returns the i-th name; it shares the listing's memory.
 func (l *listing) name(i int) string {
-	b := l.at(l.start[i])
-	return unsafe.String(unsafe.SliceData(b), len(b))
+	return text(l.at(l.start[i]))
 }
+
+// text returns b as a string without copying it.
+func text(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }

@@ -81,6 +81,18 @@ func (s *scan) rootDir(e *slot, path string) error {
 }
 
 func (s *scan) rootFile(e *slot, path string, st *stat, dev *device) error {
+	if e.old != nil && s.unchanged(st, dev, e.old) {
+		if ok, err := s.known(e.old); err != nil {
+			return err
+		} else if ok {
+			n := *e.old
+			st.fill(&n, s.names)
+			e.node = &n
+			s.looked.Add(n.Size)
+			s.compare(e)
+			return nil
+		}
+	}
 	if err := s.read(task{slot: e, fd: unix.AT_FDCWD, name: path, st: *st, dev: dev}); err != nil {
 		return err
 	}

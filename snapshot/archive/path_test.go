@@ -314,7 +314,7 @@ func TestDamagedParentIsReadAgain(t *testing.T) {
 
 func TestRoots(t *testing.T) {
 	dir := t.TempDir()
-	write(t, filepath.Join(dir, "file"), []byte("hello"))
+	write(t, filepath.Join(dir, "file"), noise(1, 3000))
 	mkdir(t, filepath.Join(dir, "d"))
 	write(t, filepath.Join(dir, "d/in"), []byte("x"))
 	for name, target := range map[string]string{"link": "d", "loop": "loop"} {
@@ -355,7 +355,11 @@ func TestRoots(t *testing.T) {
 		if v.Root.Type != c.kind || v.Root.Name != "" {
 			t.Errorf("%s: root %+v", c.path, v.Root)
 		}
+		m.resetCounts()
 		again, _ := archiveDir(t, o, dir+"/"+c.path, trusted(v))
+		if len(m.puts) > 0 {
+			t.Errorf("%s: with a parent: puts %v", c.path, m.puts)
+		}
 		if !equal(again.Root, v.Root) || again.Files.New+again.Files.Changed+again.Directories.New != 0 {
 			t.Errorf("%s: with a parent: %+v", c.path, again)
 		}

@@ -83,6 +83,7 @@ func TestCommandIsKilled(t *testing.T) {
 		"silent":           "echo $$ > PID; sleep 1000",
 		"with children":    "echo $$ > PID; sleep 1000 & sleep 1000",
 		"ignores the term": "trap '' TERM; echo $$ > PID; while :; do sleep 0.05; done",
+		"cleans up":        "trap 'rm PID.dirty; exit 1' TERM; touch PID.dirty; echo $$ > PID; while :; do sleep 0.05; done",
 		"output closed":    "echo $$ > PID; exec >&-; sleep 1000",
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -113,6 +114,9 @@ func TestCommandIsKilled(t *testing.T) {
 				t.Fatal(err)
 			}
 			mustBeGone(t, strings.TrimSpace(string(b)))
+			if _, err := os.Stat(pid + ".dirty"); err == nil {
+				t.Error("it had no time to clean up")
+			}
 		})
 	}
 }
