@@ -446,7 +446,7 @@ func (c *Collection) fold(ctx context.Context, rescued [][32]byte) (names [][32]
 		if err != nil {
 			return nil, err
 		}
-		name, err := c.r.storeSegment(ctx, crypto.SessionID{}, payload)
+		name, _, err := c.r.storeSegment(ctx, crypto.SessionID{}, payload)
 		if err != nil {
 			return nil, err
 		}

@@ -183,12 +183,7 @@ func (u *uploader) flushIndex() error {
 // storeIndex writes the gathered rows as an index segment; u.mu is held. Its
 // packs are durable by now.
 func (u *uploader) storeIndex() error {
-	payload := u.rows.Encode()
-	segment, err := index.NewSegment(payload)
-	if err != nil {
-		return fmt.Errorf("verify an index segment before it is stored: %w", err)
-	}
-	name, err := u.w.r.storeSegment(u.w.ctx, u.w.sid, payload)
+	name, segment, err := u.w.r.storeSegment(u.w.ctx, u.w.sid, u.rows.Encode())
 	if err != nil {
 		return err
 	}
@@ -216,14 +211,18 @@ func (u *uploader) stop() {
 }
 
 // storeSegment seals an index segment and stores it under a new name.
-func (r *Repo) storeSegment(ctx context.Context, sid crypto.SessionID, payload []byte) (name [32]byte, err error) {
+func (r *Repo) storeSegment(ctx context.Context, sid crypto.SessionID, payload []byte) (name [32]byte, s *index.Segment, err error) {
+	if _, err := index.NewSegment(payload); err != nil {
+		return name, nil, fmt.Errorf("verify an index segment before it is stored: %w", err)
+	}
 	object, err := r.keys.SealEnvelope(crypto.KindIndex, sid, "", payload, r.env.Rand)
 	if err != nil {
-		return name, err
+		return name, nil, err
 	}
 	name = crypto.FileHash(object)
 	if err := r.be.Put(ctx, indexName(name), object); err != nil {
-		return name, fmt.Errorf("store index segment: %w", err)
+		return name, nil, fmt.Errorf("store index segment: %w", err)
 	}
-	return name, nil
+	s, err = r.mapped(name, payload)
+	return name, s, err
 }

@@ -10,6 +10,7 @@ import (
 	"vault/backend"
 	"vault/crypto"
 	"vault/index"
+	"vault/internal/cache"
 	"vault/pack"
 )
 
@@ -87,8 +88,9 @@ const (
 
 // reader fetches, opens and decodes segments.
 type reader struct {
-	be   backend.Backend
-	keys *crypto.Keys
+	be     backend.Backend
+	keys   *crypto.Keys
+	copies *cache.Cache // of tree packs; nil for none
 
 	tools sync.Pool // *tools
 
@@ -173,15 +175,36 @@ func (rd *reader) segment(ctx context.Context, t *tools, loc index.Location, dst
 	}
 	t.sealed = slices.Grow(t.sealed[:0], int(loc.Stored))[:loc.Stored]
 	name := loc.Pack.Path()
-	if err := backend.ReadRange(ctx, rd.be, name, int64(loc.SegmentOffset), t.sealed); err != nil {
+	if rd.copies != nil && loc.Kind == crypto.BlobTree && rd.copies.ReadAt(name, t.sealed, int64(loc.SegmentOffset)) {
+		if plain, err := pack.OpenSegment(object, t.coder, loc.Segment(), t.sealed, dst); err == nil {
+			return plain, nil
+		}
+		rd.copies.Drop(name) // not what was stored: ask the store
+	}
+	if err := rd.fetch(ctx, loc, t.sealed); err != nil {
 		return nil, readError(name, err)
 	}
-	info := pack.SegmentInfo{Offset: loc.SegmentOffset, Stored: loc.Stored, Raw: loc.Raw, Ordinal: loc.Ordinal, Codec: loc.Codec}
-	plain, err := pack.OpenSegment(object, t.coder, info, t.sealed, dst)
+	plain, err := pack.OpenSegment(object, t.coder, loc.Segment(), t.sealed, dst)
 	if err != nil {
 		return nil, damaged(name, err)
 	}
 	return plain, nil
+}
+
+// fetch reads the sealed segment from the store. A pack of tree pages is taken
+// whole where copies are kept: more of it will be wanted.
+func (rd *reader) fetch(ctx context.Context, loc index.Location, sealed []byte) error {
+	name := loc.Pack.Path()
+	if rd.copies == nil || loc.Kind != crypto.BlobTree {
+		return backend.ReadRange(ctx, rd.be, name, int64(loc.SegmentOffset), sealed)
+	}
+	whole := make([]byte, loc.PackSize)
+	if err := backend.ReadRange(ctx, rd.be, name, 0, whole); err != nil {
+		return err
+	}
+	copy(sealed, whole[loc.SegmentOffset:])
+	rd.copies.Put(name, whole)
+	return nil
 }
 
 // object returns the pack's key, derived from the header that the index pins.

@@ -270,6 +270,15 @@ func compare32(a, b [32]byte) int { return bytes.Compare(a[:], b[:]) }
 // fetch reads and opens a record. Missing is fs.ErrNotExist; anything wrong
 // with the bytes is damage that names the object.
 func (r *Repo) fetch(ctx context.Context, kind crypto.Kind, name string) (payload, object []byte, err error) {
+	cached := r.env.CacheObjects && (kind == crypto.KindCommit || kind == crypto.KindEvent)
+	if cached {
+		if object, ok := r.cache.Get(name); ok {
+			if payload, _, err = r.keys.OpenEnvelope(kind, name, object); err == nil {
+				return payload, object, nil
+			}
+			r.cache.Drop(name)
+		}
+	}
 	object, err = backend.ReadAll(ctx, r.be, name, int64(kind.MaxSize()))
 	if errors.Is(err, backend.ErrTooLarge) {
 		return nil, nil, damaged(name, err)
@@ -284,6 +293,9 @@ func (r *Repo) fetch(ctx context.Context, kind crypto.Kind, name string) (payloa
 	payload, _, err = r.keys.OpenEnvelope(kind, ad, object)
 	if err != nil {
 		return nil, nil, damaged(name, err)
+	}
+	if cached {
+		r.cache.Put(name, object)
 	}
 	return payload, object, nil
 }

@@ -15,6 +15,7 @@ package repo
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"io"
 	"sync"
 	"time"
@@ -22,6 +23,7 @@ import (
 	"vault/backend"
 	"vault/chunk"
 	"vault/crypto"
+	"vault/internal/cache"
 )
 
 // Env is what the engine needs from the world, so that tests can supply their
@@ -34,6 +36,9 @@ type Env struct {
 	PID   int                                    // this process, recorded in sessions
 	Agent string                                 // program and version, recorded in sessions, commits and the config
 	Warn  func(object string, err error)         // something odd that does not stop the work; may be nil
+
+	CacheDir     string // where copies of what never changes are kept; "": nowhere
+	CacheObjects bool   // keep commits, events and tree packs too: worth it where asking the store is slow
 }
 
 func (e Env) withDefaults() Env {
@@ -64,6 +69,7 @@ type Repo struct {
 	params  Params
 	chunker *chunk.Chunker
 	slot    crypto.SlotID // the key slot that opened it
+	cache   *cache.Cache
 	reader  *reader
 
 	mu   sync.Mutex // guards view
@@ -78,7 +84,14 @@ func newRepo(be backend.Backend, env Env, keys *crypto.Keys, head crypto.ConfigH
 		return nil, &StateError{State: Damaged, Object: "config", Err: err}
 	}
 	r := &Repo{be: be, env: env, keys: keys, head: head, params: p, chunker: chunker, slot: slot}
+	r.cache = cache.None()
+	if env.CacheDir != "" {
+		r.cache = cache.Open(env.CacheDir, head.Repo.String(), keys.Cache())
+	}
 	r.reader = newReader(be, keys)
+	if env.CacheObjects {
+		r.reader.copies = r.cache
+	}
 	return r, nil
 }
 
@@ -110,8 +123,9 @@ func (r *Repo) Backend() backend.Backend { return r.be }
 // Keys returns the keys, for the same few.
 func (r *Repo) Keys() *crypto.Keys { return r.keys }
 
-// Close closes the backend.
-func (r *Repo) Close() error { return r.be.Close() }
+// Close closes the backend. Nothing that came from the Repo may be used
+// afterwards: its index is unmapped.
+func (r *Repo) Close() error { return errors.Join(r.be.Close(), r.cache.Close()) }
 
 // current returns the newest state that this Repo has seen, loading it when
 // there is none yet.

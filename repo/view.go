@@ -62,6 +62,9 @@ func (r *Repo) load(ctx context.Context, old *view) (*view, error) {
 	for range tries {
 		v := &view{}
 		err := r.loadInto(ctx, v, old)
+		if err == nil && v.gc != old.gc {
+			r.trimCache(v)
+		}
 		if !isMissing(err) {
 			return v, err
 		}
@@ -80,6 +83,31 @@ func (r *Repo) load(ctx context.Context, old *view) (*view, error) {
 		}
 	}
 	return nil, errors.New("read repository state: collections keep moving it; try again")
+}
+
+// trimCache drops the copies of what a collection has removed.
+func (r *Repo) trimCache(v *view) {
+	r.cache.Keep("index", func(name string) bool {
+		id, ok := parseIndexName(name)
+		return ok && v.segments[id] != nil
+	})
+	r.cache.Keep("commits", func(name string) bool {
+		id, err := crypto.ParseSessionID(name[len(commitsDir):])
+		return err == nil && v.commits[id] != nil
+	})
+	r.cache.Keep("events", func(name string) bool {
+		id, _, ok := parseEvent(name)
+		return ok && v.commits[id] != nil
+	})
+	packs := map[string]struct{}{}
+	for s := range v.index.Segments() {
+		for p := range s.Packs() {
+			if p.Kind == crypto.BlobTree {
+				packs[p.ID.Path()] = struct{}{}
+			}
+		}
+	}
+	r.cache.Keep("packs", func(name string) bool { _, ok := packs[name]; return ok })
 }
 
 func (r *Repo) loadInto(ctx context.Context, v, old *view) (err error) {
@@ -217,6 +245,11 @@ func (r *Repo) loadIndex(ctx context.Context, v, old *view) error {
 }
 
 func (r *Repo) readSegment(ctx context.Context, name [32]byte) (*index.Segment, error) {
+	if payload, ok := r.cache.Segment(name); ok {
+		if s, err := index.TrustSegment(payload); err == nil {
+			return s, nil
+		}
+	}
 	payload, object, err := r.fetch(ctx, crypto.KindIndex, indexName(name))
 	if err != nil {
 		return nil, err
@@ -224,11 +257,22 @@ func (r *Repo) readSegment(ctx context.Context, name [32]byte) (*index.Segment, 
 	if crypto.FileHash(object) != name {
 		return nil, damaged(indexName(name), errors.New("it is another index segment under this name"))
 	}
-	s, err := index.NewSegment(payload)
-	if err != nil {
+	if _, err := index.NewSegment(payload); err != nil {
 		return nil, damaged(indexName(name), err)
 	}
-	return s, nil
+	return r.mapped(name, payload)
+}
+
+// smallSegment is the payload size up to which mapping a temporary file is not
+// worth the heap that it saves.
+const smallSegment = 256 << 10
+
+// mapped returns the segment of a payload that has been checked, off the heap.
+func (r *Repo) mapped(name [32]byte, payload []byte) (*index.Segment, error) {
+	if r.env.CacheDir == "" && len(payload) <= smallSegment {
+		return index.TrustSegment(payload)
+	}
+	return index.TrustSegment(r.cache.AddSegment(name, payload))
 }
 
 func (r *Repo) loadEvents(ctx context.Context, v, _ *view) error {

@@ -57,6 +57,16 @@ func Open(t testing.TB, be backend.Backend) *repo.Repo {
 	return r
 }
 
+// OpenEnv opens it with another environment.
+func OpenEnv(t testing.TB, be backend.Backend, env repo.Env) *repo.Repo {
+	t.Helper()
+	r, err := repo.Open(context.Background(), be, repo.OpenOptions{Passphrase: Pass, Env: env})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
 // MustCheck reads everything there is and wants no problem.
 func MustCheck(t testing.TB, be backend.Backend) {
 	t.Helper()
