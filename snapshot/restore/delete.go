@@ -90,7 +90,7 @@ func (w *worker) openExtra(d *dir, h handle, st info, n *snapshot.Node) (*dir, e
 		return nil, errMount
 	}
 	c := newDir(d, n.Name, d.volume, n)
-	c.had, c.ready = now, true
+	c.had, c.ready, c.stamp = now, true, ch.object().stamp()
 	w.dirs.add(c, ch)
 	w.dirs.release(c)
 	return c, nil

@@ -29,10 +29,11 @@ type dir struct {
 
 	// Set when it is made or opened, before its entries are.
 	ready  bool
-	failed bool                // it cannot be made, or dry run: nothing below is done
-	absent bool                // dry run: it would be made
-	made   bool                // this run made it: nothing of others is in it
-	had    info                // what it was when it was made or opened
+	failed bool // it cannot be made, or dry run: nothing below is done
+	absent bool // dry run: it would be made
+	made   bool // this run made it: nothing of others is in it
+	had    info // what it was when it was made or opened
+	stamp  string
 	verb   Verb                // of the directory itself
 	holey  bool                // its listing could not be read to the end
 	extras map[string]struct{} // for Delete: what it had and the backup has not yet named
@@ -170,7 +171,7 @@ func (c *dirCache) reopen(d *dir) error {
 		if err != nil {
 			return err
 		}
-		if !st.id.same(child.had.id) {
+		if !st.id.same(child.had.id) || h.object().stamp() != child.stamp {
 			h.close()
 			return errMoved
 		}

@@ -17,8 +17,9 @@ const tempPrefix = ".vault-restore-"
 // outcome says which inode an entry has now.
 type outcome struct {
 	id    identity
-	known bool // id is set
-	made  bool // this run made the inode
+	stamp string // of inodes made in this run
+	known bool   // id is set
+	made  bool   // this run made the inode
 }
 
 // entry restores one entry that is not a directory, and reports.
@@ -227,7 +228,7 @@ func (w *worker) create(d *dir, h handle, n *snapshot.Node, verb Verb) (outcome,
 		return outcome{}, err
 	}
 	w.event(d, n.Name, n.Type, verb, 0)
-	return outcome{id: m.have.id, known: n.Links >= 2, made: true}, nil
+	return made(n, m.have.id, o), nil
 }
 
 // createFile is create for regular files.
@@ -255,7 +256,15 @@ func (w *worker) createFile(d *dir, h handle, n *snapshot.Node, name string, ver
 	}
 	w.fileFlags(f, d, n)
 	w.event(d, n.Name, n.Type, verb, untold(n))
-	return outcome{id: m.have.id, known: n.Links >= 2, made: true}, nil
+	return made(n, m.have.id, f.object()), nil
+}
+
+// made is the outcome of making an inode, which matters if it gets more names.
+func made(n *snapshot.Node, id identity, o object) outcome {
+	if n.Links < 2 {
+		return outcome{made: true}
+	}
+	return outcome{id: id, stamp: o.stamp(), known: true, made: true}
 }
 
 // publish gives what is complete its final name.

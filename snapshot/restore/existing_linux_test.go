@@ -430,6 +430,11 @@ func TestLinks(t *testing.T) {
 		same(target, "a", "d/b", "z")
 		equalTrees(t, full, describe(t, filepath.Join(target, "v")))
 	}
+	// A name that is a file of its own, though with the right content.
+	must(os.Remove(filepath.Join(target, "v/z")))
+	touch(filepath.Join(target, "v/z"), body, someTime)
+	noProblems(t, restoreTo(t, s, root, target))
+	same(target, "a", "d/b", "z")
 	// A name that leads to another file with the same size and time: its inode
 	// is no source of links.
 	canary := filepath.Join(t.TempDir(), "canary")
@@ -511,5 +516,34 @@ func TestSingleFiles(t *testing.T) {
 	}
 	if _, err := Run(context.Background(), Options{Source: s, Target: target}, []Volume{vol("a", "x", dirOf("")), vol("b", "./x/", dirOf(""))}); err == nil {
 		t.Error("two volumes in one place")
+	}
+}
+
+// TestInheritedACL: default ACLs of the target do not get into what is restored.
+func TestInheritedACL(t *testing.T) {
+	s := newStore()
+	root := s.tree(dirOf("", s.fileOf("f", "x"), dirOf("d", s.fileOf("g", "y"))))
+	clean := t.TempDir()
+	noProblems(t, restoreTo(t, s, root, clean))
+	target := t.TempDir()
+	if err := unix.Lsetxattr(target, aclDefault, acl(7, 7, 5, 7), 0); err != nil {
+		t.Skip(err)
+	}
+	noProblems(t, restoreTo(t, s, root, target))
+	equalTrees(t, describe(t, clean), describe(t, target), ".")
+	must(os.RemoveAll(filepath.Join(target, "v")))
+	must(os.Mkdir(filepath.Join(target, "v"), 0o755)) // inherits
+	noProblems(t, restoreTo(t, s, root, target))
+	equalTrees(t, describe(t, clean), describe(t, target), ".")
+}
+
+func TestACLGroup(t *testing.T) {
+	for _, c := range []struct {
+		acl  []byte
+		want uint32
+	}{{acl(6, 6, 0, 6), 0}, {acl(6, 6, 5, 7), 5}, {nil, 0}, {[]byte{2, 0, 0, 0, 4, 0, 7}, 0}, {[]byte{2, 0, 0, 0, 4, 0, 0xff, 0xff, 0, 0, 0, 0}, 7}} {
+		if got := aclGroup(c.acl); got != c.want {
+			t.Errorf("%x: %o, want %o", c.acl, got, c.want)
+		}
 	}
 }

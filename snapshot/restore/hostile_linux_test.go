@@ -475,3 +475,34 @@ func TestDiskFull(t *testing.T) {
 		t.Errorf("left %s", got)
 	}
 }
+
+// TestExchanged: a closed directory that is another one when it is needed again
+// is not entered, and a planted file is no source of hard links.
+func TestExchanged(t *testing.T) {
+	s := newStore()
+	base := t.TempDir()
+	w, d := fakeWorker(t, s, base)
+	sub := d.below(&snapshot.Node{Name: "sub", Type: snapshot.Directory})
+	if !w.ready(sub) {
+		t.Fatal(w.problems)
+	}
+	w.dirs.drop(sub)
+	path := filepath.Join(base, "t/sub")
+	must(os.Rename(path, path+"2"))
+	must(os.Mkdir(path, 0o700))
+	if _, err := w.dirs.acquire(sub); err != errMoved {
+		t.Errorf("exchanged directory: %v", err)
+	}
+
+	d.volume.links.table = make(map[linkKey]*link)
+	a, b := s.fileOf("a", "data"), s.fileOf("b", "data")
+	a.Inode, a.Links, b.Inode, b.Links = 5, 2, 5, 2
+	w.entry(d, &a.Node)
+	planted := filepath.Join(base, "t/a")
+	must(os.Remove(planted))
+	must(os.WriteFile(planted, []byte("evil"), 0o644))
+	w.entry(d, &b.Node)
+	if got := read(filepath.Join(base, "t/b")); got != "data" || w.nProblem != 0 || w.nNotice != 1 {
+		t.Errorf("b holds %q, %v, %v", got, w.problems, w.notices)
+	}
+}

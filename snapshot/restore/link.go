@@ -190,7 +190,7 @@ func (w *worker) link(l *link, d *dir, h handle, name string) (Verb, error) {
 		return Failed, err
 	}
 	defer o.close()
-	if !l.out.made || !st.id.same(l.out.id) {
+	if !l.out.made || !st.id.same(l.out.id) || o.stamp() != l.out.stamp {
 		return Failed, errMoved
 	}
 	if d.made {

@@ -135,7 +135,7 @@ func (r *run) openTarget() error {
 	if err != nil {
 		return err
 	}
-	t.had = st
+	t.had, t.stamp = st, h.object().stamp()
 	r.target = t
 	r.dirs.add(t, h)
 	return nil
@@ -180,7 +180,8 @@ func (w *worker) single(d *dir, v *volume, n *snapshot.Node) {
 	}
 	// A view of d that belongs to this volume.
 	view := newDir(d, ".", v, nil)
-	view.solo, view.ready, view.had, view.absent, view.made = true, true, d.had, d.absent, d.made
+	view.solo, view.ready, view.absent = true, true, d.absent
+	view.had, view.made, view.stamp = d.had, d.made, d.stamp
 	w.entry(view, n)
 	w.dirs.drop(view)
 }

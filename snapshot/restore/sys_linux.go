@@ -518,3 +518,17 @@ func (o object) dropACLs() {
 	o.removeXattr(aclDefault)
 	o.removeXattr(aclAccess)
 }
+
+// stamp tells an inode from a later one with the same number, which file
+// systems give out again at once. It holds the generation that file handles
+// have, else the time of birth.
+func (o object) stamp() string {
+	if fh, _, err := unix.NameToHandleAt(o.fd, "", unix.AT_EMPTY_PATH); err == nil {
+		return string(fh.Bytes())
+	}
+	var st unix.Statx_t
+	if err := unix.Statx(o.fd, "", unix.AT_EMPTY_PATH, unix.STATX_BTIME, &st); err != nil || st.Mask&unix.STATX_BTIME == 0 {
+		return ""
+	}
+	return strconv.FormatInt(st.Btime.Sec, 10) + "." + strconv.Itoa(int(st.Btime.Nsec))
+}

@@ -222,7 +222,7 @@ func (w *worker) entered(d *dir, h handle, st info, made bool) error {
 		h.close()
 		return errDuplicate
 	}
-	d.had, d.made = st, made
+	d.had, d.made, d.stamp = st, made, h.object().stamp()
 	if d.verb != Replaced {
 		d.verb = Unchanged
 		if made {
