@@ -122,17 +122,43 @@ func (c *Collection) Unfolded() (n int) {
 	return n
 }
 
-// Roots returns the commits that keep blobs alive. Before a plan exists these
-// are the ones that are not forgotten; with a plan, all that it does not drop,
+// going reports whether a commit keeps nothing alive: before a plan exists,
+// because it is forgotten or superseded; with a plan, because that drops it,
 // whatever events came later.
-func (c *Collection) Roots() []*snapshot.Backup {
+func (c *Collection) going(sid crypto.SessionID, k *snapshot.Commit) bool {
+	if c.plan != nil {
+		_, found := slices.BinarySearchFunc(c.plan.Dropped, sid, crypto.SessionID.Compare)
+		return found
+	}
+	return c.view.events[sid].forgotten() || c.superseded(k)
+}
+
+// superseded reports whether a checkpoint has served: a later backup of the
+// same host and group has committed.
+func (c *Collection) superseded(k *snapshot.Commit) bool {
+	if k.Kind != snapshot.CommitCheckpoint {
+		return false
+	}
+	for _, later := range c.view.commits {
+		if later.Kind == snapshot.CommitBackup && later.Backup.Key() == k.Backup.Key() && k.Backup.ID.Compare(later.Backup.ID) < 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// Roots returns the backups whose trees keep blobs alive.
+func (c *Collection) Roots() []*snapshot.Backup { return c.backups(snapshot.CommitBackup, false) }
+
+// Dropping returns the backups and checkpoints that may be dropped.
+func (c *Collection) Dropping() []*snapshot.Backup {
+	return append(c.backups(snapshot.CommitBackup, true), c.backups(snapshot.CommitCheckpoint, true)...)
+}
+
+func (c *Collection) backups(kind snapshot.CommitKind, going bool) []*snapshot.Backup {
 	var list []*snapshot.Backup
 	for sid, k := range c.view.commits {
-		switch {
-		case k.Kind == snapshot.CommitKilled:
-		case c.plan == nil && c.view.events[sid].forgotten():
-		case c.plan != nil && slices.Contains(c.plan.Dropped, sid):
-		default:
+		if k.Kind == kind && c.going(sid, k) == going {
 			list = append(list, k.Backup)
 		}
 	}
@@ -140,16 +166,25 @@ func (c *Collection) Roots() []*snapshot.Backup {
 	return list
 }
 
-// Forgotten returns the backups that may be dropped.
-func (c *Collection) Forgotten() []*snapshot.Backup {
-	var list []*snapshot.Backup
-	for sid, k := range c.view.commits {
-		if k.Kind != snapshot.CommitKilled && c.view.events[sid].forgotten() {
-			list = append(list, k.Backup)
+// Held returns the index segments of checkpoints: every blob in them is alive.
+func (c *Collection) Held() []*index.Segment {
+	var list []*index.Segment
+	for name := range c.held() {
+		if s := c.view.segments[name]; s != nil {
+			list = append(list, s)
 		}
 	}
-	slices.SortFunc(list, compareBackups)
 	return list
+}
+
+func (c *Collection) held() map[[32]byte]struct{} {
+	names := map[[32]byte]struct{}{}
+	for _, b := range c.backups(snapshot.CommitCheckpoint, false) {
+		for _, name := range b.Index {
+			names[name] = struct{}{}
+		}
+	}
+	return names
 }
 
 // Unnamed returns the packs that no index segment of a commit or of the newest
@@ -193,10 +228,15 @@ func (c *Collection) namedSegments() map[[32]byte]struct{} {
 	return named
 }
 
-// Drop records that the forgotten backups are going, and returns those that
-// nobody has brought back meanwhile.
+// Drop records that forgotten backups and superseded checkpoints are going, and
+// returns those that nobody has brought back meanwhile.
 func (c *Collection) Drop(ctx context.Context, backups []*snapshot.Backup) (dropped []crypto.SessionID, err error) {
 	for _, b := range backups {
+		if c.superseded(c.view.commits[b.ID]) {
+			if err := c.r.Forget(ctx, b.ID, Event{}); err != nil {
+				return nil, fmt.Errorf("drop checkpoint %s: %w", b.ID, err)
+			}
+		}
 		ok, err := c.r.Collect(ctx, b.ID, Event{})
 		if err != nil {
 			return nil, fmt.Errorf("drop backup %s: %w", b.ID, err)
@@ -381,7 +421,7 @@ func (c *Collection) Rescuer(ctx context.Context) (*Writer, error) {
 func (c *Collection) Close(ctx context.Context, rescued [][32]byte) error {
 	d := done{N: c.n, Previous: c.view.doneHash}
 	for sid, k := range c.view.commits {
-		if k.Kind != snapshot.CommitKilled && !slices.Contains(c.plan.Dropped, sid) {
+		if k.Kind != snapshot.CommitKilled && !c.going(sid, k) {
 			d.Live = append(d.Live, sid)
 		}
 	}
@@ -422,14 +462,14 @@ const foldRows = 1 << 20
 // returns the names of all that count from now on.
 func (c *Collection) fold(ctx context.Context, rescued [][32]byte) (names [][32]byte, err error) {
 	var small []*index.Segment
-	merged := 0
+	held := c.held()
 	take := func(name [32]byte, s *index.Segment) {
-		if s.Len() >= foldRows/2 && !c.touches(s) {
+		_, kept := held[name]
+		if kept || s.Len() >= foldRows/2 && !c.touches(s) {
 			names = append(names, name)
 			return
 		}
 		small = append(small, s)
-		merged++
 	}
 	for name, s := range c.view.segments {
 		take(name, s)

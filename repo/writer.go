@@ -281,6 +281,24 @@ func (w *Writer) Published() [][32]byte { return w.upload.published }
 // Writer is finished afterwards, whatever the outcome. An error other than
 // ErrKilled and ErrVoid leaves open whether the commit landed.
 func (w *Writer) Commit(b *snapshot.Backup) (*snapshot.Backup, error) {
+	return w.commit(snapshot.CommitBackup, b)
+}
+
+// Checkpoint ends an interrupted backup in such a way that the next one need
+// not store again what this one has stored. It makes nothing visible but the
+// blobs. The caller has filled in host and group, by which a later backup is
+// known to supersede it. It reports whether there was anything to keep. The
+// Writer is finished afterwards.
+func (w *Writer) Checkpoint(b *snapshot.Backup) (kept bool, err error) {
+	if err := w.Flush(); err != nil || len(w.Published()) == 0 {
+		w.Abort()
+		return false, err
+	}
+	_, err = w.commit(snapshot.CommitCheckpoint, b)
+	return err == nil, err
+}
+
+func (w *Writer) commit(kind snapshot.CommitKind, b *snapshot.Backup) (*snapshot.Backup, error) {
 	if w.o.DryRun {
 		panic("repo: Commit of a dry run")
 	}
@@ -292,7 +310,7 @@ func (w *Writer) Commit(b *snapshot.Backup) (*snapshot.Backup, error) {
 	b.NewestDone = w.view.doneHash
 	b.Index = w.Published()
 	b.Program = w.r.env.Agent
-	payload, err := snapshot.EncodeCommit(&snapshot.Commit{Kind: snapshot.CommitBackup, Generation: w.session.Generation, Backup: b})
+	payload, err := snapshot.EncodeCommit(&snapshot.Commit{Kind: kind, Generation: w.session.Generation, Backup: b})
 	if err != nil {
 		return nil, fmt.Errorf("encode commit: %w", err)
 	}

@@ -13,7 +13,7 @@ type CommitKind uint8
 const (
 	CommitBackup     CommitKind = 1
 	CommitKilled     CommitKind = 2 // the session's right to commit is gone
-	CommitCheckpoint CommitKind = 3 // the trees of a backup under way
+	CommitCheckpoint CommitKind = 3 // holds what an unfinished backup has stored
 )
 
 // String returns the kind's name.

@@ -51,6 +51,9 @@ func EncodeCommit(c *Commit) ([]byte, error) {
 	if c.Backup == nil {
 		return nil, fmt.Errorf("encode commit: %v without a backup", c.Kind)
 	}
+	if err := c.checkVolumes(); err != nil {
+		return nil, fmt.Errorf("encode commit: %w", err)
+	}
 	b, err := appendBackup(b, c.Backup)
 	if err == nil && len(b) > maxCommit {
 		err = fmt.Errorf("%d bytes, limit %d", len(b), maxCommit)
@@ -119,6 +122,15 @@ func compareTags(t, u Tag) int {
 func compareHashes(a, b [32]byte) int { return bytes.Compare(a[:], b[:]) }
 
 // checkBackup checks lengths and counts, but for the volumes'.
+// checkVolumes: a backup has volumes, a checkpoint has index segments instead.
+func (c *Commit) checkVolumes() error {
+	n := len(c.Backup.Volumes)
+	if (c.Kind == CommitBackup) != (n > 0) || c.Kind == CommitCheckpoint && len(c.Backup.Index) == 0 {
+		return fmt.Errorf("%v with %d volumes and %d index segments", c.Kind, n, len(c.Backup.Index))
+	}
+	return nil
+}
+
 func checkBackup(k *Backup) error {
 	for _, s := range []string{k.Host, k.User, k.Group} {
 		if len(s) > maxText {
@@ -144,8 +156,8 @@ func checkBackup(k *Backup) error {
 		return fmt.Errorf("%d parents, limit %d", len(k.Parents), maxParents)
 	case len(k.Index) > maxIndex:
 		return fmt.Errorf("%d index segments, limit %d", len(k.Index), maxIndex)
-	case len(k.Volumes) == 0 || len(k.Volumes) > maxVolumes:
-		return fmt.Errorf("%d volumes, must be 1 to %d", len(k.Volumes), maxVolumes)
+	case len(k.Volumes) > maxVolumes:
+		return fmt.Errorf("%d volumes, limit %d", len(k.Volumes), maxVolumes)
 	}
 	return nil
 }
@@ -212,6 +224,9 @@ func DecodeCommit(id crypto.SessionID, payload []byte) (*Commit, error) {
 	case c.Kind == CommitBackup || c.Kind == CommitCheckpoint:
 		c.Backup = &Backup{ID: id}
 		decodeBackup(r, c.Backup)
+		if err := c.checkVolumes(); err != nil {
+			r.Fail("%v", err)
+		}
 	case c.Kind != CommitKilled:
 		r.Fail("unknown %v", c.Kind)
 	}
@@ -243,9 +258,6 @@ func decodeBackup(r *wire.Reader, k *Backup) {
 	k.Index = readSorted(r, "index segments", maxIndex, 32, compareHashes, func(h *[32]byte) { r.Copy(h[:]) })
 	k.Volumes = readSorted(r, "volumes", maxVolumes, minVolume,
 		func(v, w Volume) int { return cmp.Compare(v.Name, w.Name) }, func(v *Volume) { decodeVolume(r, v) })
-	if len(k.Volumes) == 0 {
-		r.Fail("backup without volumes")
-	}
 }
 
 // readSorted reads a list whose members must ascend; nil if it is empty.

@@ -35,7 +35,7 @@ func fullBackup() *Backup {
 func TestCommitRoundTrip(t *testing.T) {
 	for name, c := range map[string]*Commit{
 		"backup":     {Kind: CommitBackup, Generation: 7, Backup: fullBackup()},
-		"checkpoint": {Kind: CommitCheckpoint, Backup: fullBackup()},
+		"checkpoint": {Kind: CommitCheckpoint, Backup: &Backup{ID: testSID, Host: "h", Index: [][32]byte{{4}, {5}}}},
 		"killed":     {Kind: CommitKilled, Generation: 8},
 		"small":      {Kind: CommitBackup, Backup: &Backup{ID: testSID, Volumes: []Volume{{Kind: VolumePath, State: Failed}}}},
 	} {
@@ -95,6 +95,8 @@ func TestCommitRefusedByEncoder(t *testing.T) {
 		"killed backup":    func(c *Commit) { c.Kind = CommitKilled },
 		"no backup":        func(c *Commit) { c.Backup = nil },
 		"no volumes":       func(c *Commit) { c.Backup.Volumes = nil },
+		"checkpoint trees": func(c *Commit) { c.Kind = CommitCheckpoint },
+		"empty checkpoint": func(c *Commit) { c.Kind = CommitCheckpoint; c.Backup.Volumes, c.Backup.Index = nil, nil },
 		"volumes":          func(c *Commit) { c.Backup.Volumes = make([]Volume, 4097) },
 		"two of a name":    func(c *Commit) { c.Backup.Volumes[1].Name = "in" },
 		"volume kind":      func(c *Commit) { c.Backup.Volumes[0].Kind = 0 },
@@ -199,7 +201,7 @@ func TestSnapshotID(t *testing.T) {
 
 func FuzzCommit(f *testing.F) {
 	for _, c := range []*Commit{{Kind: CommitBackup, Backup: fullBackup()}, {Kind: CommitKilled},
-		{Kind: CommitCheckpoint, Backup: &Backup{Volumes: []Volume{{Kind: VolumePath, State: Failed}}}}} {
+		{Kind: CommitCheckpoint, Backup: &Backup{Index: [][32]byte{{4}}}}} {
 		b, err := EncodeCommit(c)
 		if err != nil {
 			f.Fatal(err)

@@ -131,7 +131,7 @@ func run(ctx context.Context, r *repo.Repo, o Options) (report Report, err error
 // there is nothing more to do.
 func propose(ctx context.Context, r *repo.Repo, c *repo.Collection, o Options, report *Report) (bool, error) {
 	marks := c.Index().NewMarks()
-	if err := mark(ctx, r, marks, c.Roots(), o.Workers); err != nil {
+	if err := markAll(ctx, r, c, marks, o.Workers); err != nil {
 		return false, err
 	}
 	sizes := c.PackSizes()
@@ -141,7 +141,7 @@ func propose(ctx context.Context, r *repo.Repo, c *repo.Collection, o Options, r
 	for _, id := range report.Unnamed {
 		report.FreedSize += sizes[id]
 	}
-	forgotten := c.Forgotten()
+	forgotten := c.Dropping()
 	if o.DryRun {
 		for _, b := range forgotten {
 			report.Dropped = append(report.Dropped, b.ID)
@@ -159,6 +159,20 @@ func propose(ctx context.Context, r *repo.Repo, c *repo.Collection, o Options, r
 		return false, err
 	}
 	return false, c.Propose(ctx, report.Condemned(), report.Dropped)
+}
+
+// markAll marks what backups refer to, and then what checkpoints hold: in this
+// order, since a page that is marked already is not followed.
+func markAll(ctx context.Context, r *repo.Repo, c *repo.Collection, marks *index.Marks, workers int) error {
+	if err := mark(ctx, r, marks, c.Roots(), workers); err != nil {
+		return err
+	}
+	for _, s := range c.Held() {
+		for id, loc := range s.All() {
+			marks.Mark(loc.Kind, id)
+		}
+	}
+	return nil
 }
 
 // settle waits for sessions that show signs of life, by this process's own
@@ -195,7 +209,7 @@ func settle(ctx context.Context, c *repo.Collection, o Options) error {
 // and returns the index segments of the copies.
 func rescue(ctx context.Context, r *repo.Repo, c *repo.Collection, o Options) ([][32]byte, repo.Stats, error) {
 	marks := c.Index().NewMarks()
-	if err := mark(ctx, r, marks, c.Roots(), o.Workers); err != nil {
+	if err := markAll(ctx, r, c, marks, o.Workers); err != nil {
 		return nil, repo.Stats{}, err
 	}
 	leaving := leaving(c, marks)

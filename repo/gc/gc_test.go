@@ -3,6 +3,7 @@ package gc_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -430,4 +431,59 @@ func TestObjectsStayBounded(t *testing.T) {
 	if n := len(repotest.Objects(t, be)); n > 20 {
 		t.Errorf("%d objects: %q", n, repotest.Objects(t, be))
 	}
+}
+
+// TestInterruptedBackupIsKept: a checkpoint keeps what an interrupted backup has
+// stored through collections, until a later backup has committed; that finds it.
+func TestInterruptedBackupIsKept(t *testing.T) {
+	be, r := repotest.New(t)
+	t.Cleanup(func() { repotest.MustCheck(t, be) })
+	mustForget(t, r, repotest.MustBackup(t, r, repotest.MakeContent(50, 10)))
+	c := repotest.MakeContent(51, 40)
+	half := repotest.Content{}
+	for i := range 20 {
+		name := fmt.Sprintf("file-%03d", i)
+		half[name] = c[name]
+	}
+	s := suspend(t, be, half)
+	if kept, err := s.w.Checkpoint(&snapshot.Backup{Host: "h"}); err != nil || !kept {
+		t.Fatalf("checkpoint: %v, %v", kept, err)
+	}
+	if list := mustList(t, repotest.Open(t, be)); len(list) != 0 {
+		t.Errorf("a checkpoint is listed as a backup: %v", list)
+	}
+	for range 2 {
+		mustRun(t, repotest.Open(t, be), thorough())
+	}
+	repotest.MustCheck(t, be)
+
+	r = repotest.Open(t, be)
+	w, err := r.Begin(t.Context(), repo.WriterOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	root, err := repotest.Put(t.Context(), r, w.Lane(), c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, most := w.Stats().Raw, size(c)-size(half)/2; got > most {
+		t.Errorf("the next backup stored %d bytes anew, at most %d were missing", got, most)
+	}
+	b, err := w.Commit(&snapshot.Backup{Host: "h", Volumes: []snapshot.Volume{{Name: "data", Kind: snapshot.VolumePath, State: snapshot.Complete, Root: root}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	mustRestore(t, be, b, c)
+	mustRun(t, repotest.Open(t, be), thorough())
+	if n := count(t, be, "commits/"); n != 1 {
+		t.Errorf("%d commits, want the backup alone", n)
+	}
+	mustRestore(t, be, b, c)
+}
+
+func size(c repotest.Content) (n int64) {
+	for _, b := range c {
+		n += int64(len(b))
+	}
+	return n
 }
