@@ -70,8 +70,10 @@ func (c *Cursor) enter(path string) *level {
 			from++
 		}
 		to := len(path)
-		if i := strings.IndexByte(path[from:], '/'); i >= 0 {
-			to = from + i
+		if from+1 < to { // a component has a byte at least, even in a path that should not be
+			if i := strings.IndexByte(path[from+1:], '/'); i >= 0 {
+				to = from + 1 + i
+			}
 		}
 		c.stack = append(c.stack, c.child(top, path[:to], path[from:to]))
 		top = &c.stack[len(c.stack)-1]
