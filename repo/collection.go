@@ -100,6 +100,10 @@ func (c *Collection) read(ctx context.Context) (err error) {
 // client and not closed yet.
 func (c *Collection) Adopted() bool { return c.plan != nil }
 
+// Folding reports whether the plan removes no pack of the index: to carry it
+// out moves no blob.
+func (c *Collection) Folding() bool { return len(c.plan.Condemned)+len(c.plan.Dropped) == 0 }
+
 // Condemned reports whether the plan removes the pack.
 func (c *Collection) Condemned(id pack.ID) bool {
 	_, found := slices.BinarySearchFunc(c.plan.Condemned, id, func(a, b pack.ID) int { return compare32(a, b) })

@@ -12,6 +12,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"runtime"
 	"slices"
 	"time"
@@ -109,22 +110,69 @@ func run(ctx context.Context, r *repo.Repo, o Options) (report Report, err error
 	} else if o.DryRun {
 		return report, nil
 	}
+	return report, finish(ctx, r, c, o, &report)
+}
+
+// finish carries a plan out.
+func finish(ctx context.Context, r *repo.Repo, c *repo.Collection, o Options, report *Report) error {
 	if err := settle(ctx, c, o); err != nil {
-		return report, err
+		return err
 	}
 	if err := c.Reread(ctx); err != nil {
-		return report, err
+		return err
 	}
 	rescued, stats, err := rescue(ctx, r, c, o)
 	if err != nil {
-		return report, err
+		return err
 	}
 	report.Rescued = stats
 	if err := c.Close(ctx, rescued); err != nil {
-		return report, err
+		return err
 	}
 	report.Deleted, err = r.Sweep(ctx)
-	return report, err
+	return err
+}
+
+// FoldAfter is the number of commits from which Fold does its work: until then
+// a reader fetches that many index segments one by one.
+const FoldAfter = 64
+
+// errBusy ends a fold that would have to wait.
+var errBusy = errors.New("gc: another client is at work")
+
+// Fold merges the index segments of the commits since the last collection, if
+// there are more than FoldAfter of them: a collection that removes no backup
+// and moves no blob. A writer calls it after its commit, so that a repository
+// which nobody ever prunes stays fast to open. It waits for nobody: when
+// another client is at work, it leaves the fold to a later writer. It reports
+// whether it folded.
+func Fold(ctx context.Context, r *repo.Repo, o Options) (bool, error) {
+	o = o.withDefaults()
+	c, err := r.Collection(ctx)
+	if err != nil || c.Unfolded() <= FoldAfter || c.Adopted() && !c.Folding() {
+		return false, err
+	}
+	unsettled, err := c.Unsettled(ctx)
+	if err != nil || slices.ContainsFunc(unsettled, func(w repo.Waiting) bool { return !o.Dead(w) }) {
+		return false, err
+	}
+	if !c.Adopted() {
+		if err := c.Propose(ctx, nil, nil); err != nil {
+			return false, notRaced(err)
+		}
+	}
+	o.Patience = math.MaxInt64
+	o.Sleep = func(context.Context, time.Duration) error { return errBusy }
+	err = finish(ctx, r, c, o, new(Report))
+	return err == nil, notRaced(err)
+}
+
+// notRaced takes being overtaken for no failure.
+func notRaced(err error) error {
+	if errors.Is(err, repo.ErrRaced) || errors.Is(err, errBusy) {
+		return nil
+	}
+	return err
 }
 
 // propose surveys the repository and makes the plan. It reports true when
@@ -208,6 +256,9 @@ func settle(ctx context.Context, c *repo.Collection, o Options) error {
 // rescue copies the blobs that live roots refer to out of the condemned packs,
 // and returns the index segments of the copies.
 func rescue(ctx context.Context, r *repo.Repo, c *repo.Collection, o Options) ([][32]byte, repo.Stats, error) {
+	if c.Folding() {
+		return nil, repo.Stats{}, nil
+	}
 	marks := c.Index().NewMarks()
 	if err := markAll(ctx, r, c, marks, o.Workers); err != nil {
 		return nil, repo.Stats{}, err

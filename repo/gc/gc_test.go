@@ -487,3 +487,57 @@ func size(c repotest.Content) (n int64) {
 	}
 	return n
 }
+
+// TestFoldKeepsARepositoryThatNobodyPrunesSmall is kopia#5057 in small.
+func TestFoldKeepsARepositoryThatNobodyPrunesSmall(t *testing.T) {
+	be, r := repotest.New(t)
+	t.Cleanup(func() { repotest.MustCheck(t, be) })
+	var backups []*snapshot.Backup
+	var contents []repotest.Content
+	folds := 0
+	for i := range 200 {
+		c := repotest.MakeContent(uint64(i), 3)
+		backups, contents = append(backups, repotest.MustBackup(t, r, c)), append(contents, c)
+		folded, err := gc.Fold(t.Context(), r, atOnce())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if folded {
+			folds++
+		}
+	}
+	if folds != 3 {
+		t.Errorf("%d folds, want 3", folds)
+	}
+	if n := count(t, be, "index/"); n > gc.FoldAfter+2 {
+		t.Errorf("%d index segments", n)
+	}
+	if n := count(t, be, "sessions/"); n > gc.FoldAfter+2 {
+		t.Errorf("%d sessions", n)
+	}
+	for i := range backups {
+		mustRestore(t, be, backups[i], contents[i])
+	}
+}
+
+// TestFoldWaitsForNobody: beside a writer at work there is no fold; what the
+// writer has seen stays.
+func TestFoldWaitsForNobody(t *testing.T) {
+	be, r := repotest.New(t)
+	t.Cleanup(func() { repotest.MustCheck(t, be) })
+	for i := range gc.FoldAfter + 1 {
+		mustForget(t, r, repotest.MustBackup(t, r, repotest.MakeContent(uint64(i%3), 3)))
+	}
+	s := suspend(t, be, repotest.MakeContent(1, 3))
+	if folded, err := gc.Fold(t.Context(), repotest.Open(t, be), gc.Options{}); folded || err != nil {
+		t.Errorf("folded beside a writer: %v, %v", folded, err)
+	}
+	b, err := s.resume()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if folded, err := gc.Fold(t.Context(), repotest.Open(t, be), gc.Options{}); !folded || err != nil {
+		t.Errorf("no fold: %v, %v", folded, err)
+	}
+	mustRestore(t, be, b, s.c)
+}
