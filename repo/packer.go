@@ -1,6 +1,7 @@
 package repo
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -12,15 +13,28 @@ import (
 	"vault/pack"
 )
 
-// packer keeps the open pack of one kind. Lanes place segments in it; a pack
+// packer keeps the open packs of one kind. Lanes place segments in them; a pack
 // that is full and whose segments are all sealed and verified goes to the
 // uploader.
+//
+// There is one open pack until it is full, then two: a segment goes where it
+// leaves the least room. So packs fill up to the same size, whatever is in
+// them, which saves padding and tells a reader of the store less.
 type packer struct {
 	w    *Writer
 	kind crypto.BlobKind
 
 	mu   sync.Mutex // guards open
-	open *openPack
+	open []*openPack
+}
+
+// openPacks is how many packs of a kind are open at once, at most. Tree packs
+// are few and their segments alike.
+func openPacks(kind crypto.BlobKind) int {
+	if kind == crypto.BlobTree {
+		return 1
+	}
+	return 2
 }
 
 // openPack is a pack being filled. It is held by the packer while it is open
@@ -40,30 +54,33 @@ func (p *packer) place(ctx context.Context, coded []byte, codec pack.Codec, raw 
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for {
-		if p.open == nil {
-			next, err := p.w.upload.newPack(ctx, p.kind)
-			if err != nil {
-				return nil, nil, err
+		slices.SortStableFunc(p.open, func(a, b *openPack) int { return cmp.Compare(a.Free(), b.Free()) })
+		for _, o := range p.open {
+			if slot, ok := o.Reserve(coded, codec, raw, blobs); ok {
+				o.refs.Add(1)
+				return o, slot, nil
 			}
-			p.open = next
 		}
-		if slot, ok := p.open.Reserve(coded, codec, raw, blobs); ok {
-			p.open.refs.Add(1)
-			return p.open, slot, nil
+		if len(p.open) == openPacks(p.kind) {
+			p.open[0].unref()
+			p.open = slices.Delete(p.open, 0, 1)
 		}
-		p.open.unref()
-		p.open = nil
+		next, err := p.w.upload.newPack(ctx, p.kind)
+		if err != nil {
+			return nil, nil, err
+		}
+		p.open = append(p.open, next)
 	}
 }
 
-// closeOpen lets go of the open pack, if any.
+// closeOpen lets go of the open packs.
 func (p *packer) closeOpen() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.open != nil {
-		p.open.unref()
-		p.open = nil
+	for _, o := range p.open {
+		o.unref()
 	}
+	p.open = nil
 }
 
 func (p *openPack) unref() {
@@ -93,7 +110,7 @@ type uploader struct {
 const flushRows = 1 << 16
 
 func newUploader(w *Writer) *uploader {
-	n := w.o.Uploads + 2 // one open pack of each kind
+	n := w.o.Uploads + openPacks(crypto.BlobData) + openPacks(crypto.BlobTree)
 	u := &uploader{w: w, buffers: make(chan []byte, n), queue: make(chan *openPack, n)}
 	for range n {
 		u.buffers <- nil
