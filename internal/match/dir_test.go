@@ -46,6 +46,8 @@ func TestGitignoreArgs(t *testing.T) {
 		{[]string{"?"}, "é", Undecided}, // bytes, not characters
 		{[]string{"??"}, "é", Ignore},
 		{[]string{"", "a"}, "a", Ignore},
+		{[]string{"ab*ba"}, "aba", Undecided}, // both ends, but not twice the same bytes
+		{[]string{"ab*ba"}, "abba", Ignore},
 		{[]string{"a", "!a/b"}, "a/b", Ignore}, // below an ignored directory
 	}
 	for _, tt := range tests {
@@ -228,7 +230,7 @@ func TestConcurrent(t *testing.T) {
 
 // TestMatched: a rule remembers a match also where a stronger one decides.
 func TestMatched(t *testing.T) {
-	l := mustFile(t, Gitignore, Options{Source: "f"}, "a\n/a\n*\n\n# c\nb*\n[\nlast")
+	l := mustFile(t, Gitignore, Options{Source: "f"}, "a\n?\n/a\n*\n# c\nb*\n[\nlast")
 	root := Set{Files: []*List{l}, Command: []*List{mustArgs(t, Gitignore, Options{}, "!a")}}.Root()
 	root.Match("a", File)
 	var got []string

@@ -116,6 +116,8 @@ func TestResticLists(t *testing.T) {
 		{[]string{"?"}, "\xff", yes, yes}, // what is no character counts as one
 		{[]string{"a/**/b/**/c"}, "a/b/c", yes, yes},
 		{[]string{"!"}, "a", no, no},
+		{[]string{"*.go", "!/foo"}, "/foo", no, no}, // nothing stronger below
+		{[]string{"*.go", "!/foo"}, "/foo/x.go", no, no},
 	}
 	for _, tt := range tests {
 		match, below := restic(t, Options{}, tt.patterns, tt.path)
