@@ -45,11 +45,11 @@ cross: ## compile for other systems
 		for t in $(CROSS); do CGO_ENABLED=0 GOOS=$${t%/*} GOARCH=$${t#*/} \
 			$(GO) build $$($(GO) list ./... | grep -vxF "$$(printf '%s\n' $(LINUX_ONLY))") || exit 1; done)
 
-race: ## tests of the concurrent packages, with the race detector
-	$(call timed,race,CGO_ENABLED=1 $(GO) test -race -timeout 8m $(RACE))
+race: ## tests of the concurrent packages, with the race detector; campaigns are left to unit
+	$(call timed,race,CGO_ENABLED=1 $(GO) test -race -short -timeout 8m $(RACE))
 
-unit: ## tests of all other packages
-	$(call timed,unit,$(GO) test -timeout 5m $$($(GO) list ./... | grep -vxF "$$($(GO) list $(RACE))"))
+unit: ## all tests, without the race detector
+	$(call timed,unit,$(GO) test -timeout 8m ./...)
 
 lint: fmt vet ## gofmt and go vet
 

@@ -54,11 +54,32 @@ var floors = map[string]int{
 
 const ground = -1
 
+// planned packages have their floor already. Once they do their work they move
+// to floors, and get their line in ARCHITECTURE.md.
+var planned = map[string]int{
+	"internal/limit":      ground,
+	"internal/sim":        5,
+	"backend/sftp":        1,
+	"backend/s3":          1,
+	"repo/inspect":        4,
+	"repo/transfer":       4,
+	"internal/app/config": 5,
+	"internal/app/run":    5,
+	"bench":               6,
+}
+
+func floorOf(pkg string) (floor int, ok bool) {
+	if floor, ok = floors[pkg]; !ok {
+		floor, ok = planned[pkg]
+	}
+	return floor, ok
+}
+
 // commandImports are the packages that a command may use: it parses, makes one
 // call into the engine and renders. Drivers come through internal/location;
 // the index and the encodings are nobody's business here.
 var commandImports = []string{
-	"backend", "chunk", "crypto", "pack", "repo", "repo/check", "repo/gc", "snapshot", "snapshot/archive", "snapshot/restore",
+	"backend", "chunk", "crypto", "pack", "repo", "repo/check", "repo/gc", "repo/inspect", "repo/transfer", "snapshot", "snapshot/archive", "snapshot/restore",
 	"internal/display", "internal/location", "internal/pins",
 }
 
@@ -145,7 +166,7 @@ func (f file) imported(t *testing.T) []string {
 // TestFloors: imports lead downward.
 func TestFloors(t *testing.T) {
 	for _, f := range module(t) {
-		floor, ok := floors[f.pkg]
+		floor, ok := floorOf(f.pkg)
 		if !ok {
 			t.Errorf("%s: the package %s has no floor: give it one", f.name, f.pkg)
 			continue
@@ -154,7 +175,7 @@ func TestFloors(t *testing.T) {
 			continue // tests look at the house from outside
 		}
 		for _, p := range f.imported(t) {
-			switch to, ok := floors[p]; {
+			switch to, ok := floorOf(p); {
 			case !ok:
 				t.Errorf("%s imports %s, which has no floor", f.name, p)
 			case to >= floor:
@@ -198,6 +219,9 @@ func TestDocumented(t *testing.T) {
 		t.Fatal(err)
 	}
 	for p, n := range name {
+		if _, ok := planned[p]; ok {
+			continue
+		}
 		want := "Package " + n + " "
 		if n == "main" {
 			want = "Command " + path.Base(p) + " "
@@ -264,8 +288,8 @@ func TestQuietEngine(t *testing.T) {
 				}
 				what := id.Name + "." + n.Sel.Name
 				limit, bad := forbidden[what]
-				if bad && floors[f.pkg] <= limit && (calls[n] || strings.HasPrefix(what, "os.Std")) {
-					t.Errorf("%s: %s on floor %d", f.set.Position(n.Pos()), what, floors[f.pkg])
+				if floor, _ := floorOf(f.pkg); bad && floor <= limit && (calls[n] || strings.HasPrefix(what, "os.Std")) {
+					t.Errorf("%s: %s on floor %d", f.set.Position(n.Pos()), what, floor)
 				}
 			}
 			return true
