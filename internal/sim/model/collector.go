@@ -84,6 +84,10 @@ func (m *model) collector(s *state, i int) {
 		if m.mutant == NoKill || m.mutant == FoldWithoutKill && p.role == Folder {
 			p.todo = 0
 		}
+		if any := t.sessions &^ (t.commits | t.killed); m.cfg.KillAny && any != p.todo {
+			u := m.fork(t, i)
+			u.procs[i].todo, u.procs[i].pc = any, cKill
+		}
 		p.pc = cKill
 		if p.todo == 0 {
 			p.pc = cReread
@@ -172,8 +176,9 @@ func (m *model) choose(t *state, i int) {
 			u := m.fork(&base, i)
 			q := &u.procs[i]
 			q.condemned, q.packs, q.segs = condemned, orphans, segs
-			if m.cfg.Stale && orphans != packs {
-				q.segs = 0
+			if m.cfg.Stale && segs != 0 {
+				v := m.fork(u, i)
+				v.procs[i].segs = 0
 			}
 			if orphans == 0 || !m.cfg.Stale {
 				break
@@ -242,9 +247,6 @@ func (m *model) reread(t *state, i int) {
 		vis = p.vis
 	}
 	p.vis = vis &^ p.dropped
-	if m.mutant == DroppedStays {
-		p.vis = vis
-	}
 	if m.mutant == LaterEvents {
 		p.vis &^= t.deciding(evForget) | t.deciding(evCollected)
 	}
@@ -285,6 +287,14 @@ func (m *model) live(t *state, i int) {
 	if m.mutant == NoRescue {
 		p.blobs = 0
 	}
+	if m.mutant == CondemnedReprieved {
+		for rest := p.condemned & mem; rest != 0; rest &= rest - 1 {
+			if t.packBlobs[low16(rest)]&p.blobs != 0 {
+				p.condemned &^= rest & -rest
+			}
+		}
+		p.blobs = 0
+	}
 	if p.blobs&^t.blobsOf(p.condemned&t.packs) != 0 {
 		m.restart(p) // another collector has been faster
 		return
@@ -309,27 +319,39 @@ func (m *model) live(t *state, i int) {
 	}
 }
 
-// publish puts the new index segment.
+// publish puts the new index segment: everything anew, or only what segments
+// that can stay do not list.
 func (m *model) publish(t *state, i int) {
 	p := &t.procs[i]
+	keep := uint16(0)
+	for rest := p.named; m.cfg.Keep && rest != 0; rest &= rest - 1 {
+		if t.segPacks[low16(rest)]&^p.mem == 0 {
+			keep |= rest & -rest
+		}
+	}
+	list := (p.mem | p.own) &^ t.packsOf(keep)
+	p.segs |= p.named &^ keep // superseded
+	p.ownSegs = keep
+	p.mem, p.own, p.named = 0, 0, 0
+	p.pc = cDone
+	if m.mutant == DeleteBeforeDone {
+		t.packs &^= p.packs
+	}
+	if list == 0 && m.cfg.Keep {
+		return
+	}
 	if t.nSeg == maxSeg {
 		m.drop()
 		return
 	}
 	id := t.nSeg
 	t.nSeg++
-	t.segPacks[id] = p.mem | p.own
-	p.segs |= p.named // superseded
-	p.ownSegs = bit16(id)
-	p.mem, p.own, p.named = 0, 0, 0
-	p.pc = cDone
+	t.segPacks[id] = list
+	p.ownSegs |= bit16(id)
 	if m.mutant == DoneBeforeIndex {
 		return
 	}
 	t.segs |= bit16(id)
-	if m.mutant == DeleteBeforeDone {
-		t.packs &^= p.packs
-	}
 	m.duplicate(t, late{kind: lateSeg, id: id})
 }
 

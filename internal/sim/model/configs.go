@@ -61,14 +61,39 @@ func Configs() []Config {
 			Gens:  1, MaxCondemn: 1, Stale: true,
 		},
 		{
+			Name: "view", Commits: one(evForget),
+			Procs: []Proc{writer(b0), {Role: Writer, Need: b0, Parents: true}, collector(1)},
+			Gens:  1, MinCondemn: 1, MaxCondemn: 1, Tidy: true,
+		},
+		{
 			Name: "straggler", Commits: one(),
-			Procs: []Proc{writer(b0 | b1), collector(2), {Role: Collector, Rounds: 1}},
-			Gens:  2, MaxCondemn: 1, Tidy: true,
+			Procs: []Proc{collector(2), collector(1)},
+			Gens:  3, MaxCondemn: 1, Tidy: true, Keep: true,
+		},
+		{
+			Name: "long", Commits: one(evForget),
+			Procs: []Proc{{Role: Writer, Need: b0 | b1, Later: b0, Mode: Chain, Parents: true}, collector(3)},
+			Gens:  3, MaxCondemn: 1, Tidy: true,
+		},
+		{
+			Name: "overlap", Commits: one(),
+			Procs: []Proc{writer(b0 | b1), collector(1), collector(1)},
+			Gens:  2, Tidy: true, Keep: true,
+		},
+		{
+			Name: "impatient", Commits: one(evForget),
+			Procs: []Proc{{Role: Writer, Need: b0 | b1, Rounds: 1}, collector(1), collector(1)},
+			Gens:  2, Tidy: true, Keep: true, KillAny: true,
 		},
 		{
 			Name: "reuse", Commits: one(evForget),
 			Procs: []Proc{{Role: Writer, Need: b0 | b1, Rounds: 2}, collector(3)},
 			Gens:  3, MaxCondemn: 1, Tidy: true,
+		},
+		{
+			Name: "giveup", Commits: one(evForget),
+			Procs: []Proc{{Role: Writer, Need: b0 | b1, Rounds: 1}, collector(2)},
+			Gens:  2, MaxCondemn: 1, Tidy: true, GiveUp: true, Duplicates: 1, Late: 1 << lateCommit,
 		},
 		{
 			Name: "events", Commits: one(),
@@ -78,7 +103,7 @@ func Configs() []Config {
 		{
 			Name: "reader", Commits: []Commit{{Reaches: b0, Packs: blobs(b0)}},
 			Procs: []Proc{{Role: Reader}, collector(2), writer(b0 | b1)},
-			Gens:  2, MaxCondemn: 2, Tidy: true,
+			Gens:  2, MaxCondemn: 2, Tidy: true, Keep: true,
 		},
 		{
 			Name: "fold", Commits: one(evForget),
@@ -97,8 +122,13 @@ func Configs() []Config {
 		},
 		{
 			Name: "beside2", Commits: one(),
-			Procs: []Proc{{Role: Writer, Need: b0 | b1, Later: b0, Mode: Beside}, writer(b1), collector(2)},
-			Gens:  2, MaxCondemn: 1,
+			Procs: []Proc{{Role: Writer, Need: b0 | b1, Later: b0, Mode: Beside}, writer(b1), collector(1)},
+			Gens:  1, MaxCondemn: 1, Stale: true,
+		},
+		{
+			Name: "trust", Commits: one(),
+			Procs: []Proc{{Role: Writer, Need: b0 | b1, Later: b0, Mode: BesideRest}, {Role: Writer, Need: b1, Parents: true}, collector(1)},
+			Gens:  1, MaxCondemn: 1, TrustBeside: true,
 		},
 		{
 			Name: "rest", Commits: one(evForget),
@@ -106,14 +136,75 @@ func Configs() []Config {
 			Gens:  2, MaxCondemn: 1, Tidy: true,
 		},
 		{
+			Name: "orphaned", Commits: one(),
+			Procs: []Proc{{Role: Writer, Need: b0 | b1, Later: b0, Mode: BesideRest}, {Role: Forgetter, Target: 2, Script: forget}, collector(2)},
+			Gens:  2, MaxCondemn: 1, Tidy: true,
+		},
+		{
 			Name: "rest2", Commits: one(),
-			Procs: []Proc{{Role: Writer, Need: b0 | b1, Later: b0, Mode: BesideRest}, writer(b1), collector(2)},
-			Gens:  2, MaxCondemn: 1,
+			Procs: []Proc{{Role: Writer, Need: b0 | b1, Later: b0, Mode: BesideRest}, writer(b1), collector(1)},
+			Gens:  1, MaxCondemn: 1, Stale: true,
 		},
 		{
 			Name: "chain", Commits: one(evForget),
+			Procs: []Proc{{Role: Writer, Need: b0 | b1 | b2, Later: b0 | b2, Mode: Chain, Parents: true, Rounds: 1}, collector(2)},
+			Gens:  2, MaxCondemn: 1, Tidy: true,
+		},
+
+		{
+			Name: "large-straggler", Large: true, Commits: one(),
+			Procs: []Proc{writer(b0 | b1), collector(2), {Role: Collector, Rounds: 1}},
+			Gens:  2, MaxCondemn: 1, Tidy: true,
+		},
+		{
+			Name: "large-writers", Large: true, Commits: one(evForget),
+			Procs: []Proc{writer(b0 | b1), {Role: Writer, Need: b0 | b1, Parents: true, Rounds: 1}, collector(2)},
+			Gens:  2, MaxCondemn: 1, Tidy: true,
+		},
+		{
+			Name: "large-collectors", Large: true, Commits: two(evForget),
+			Procs: []Proc{writer(b0 | b1 | b2), {Role: Writer, Need: b1, Parents: true}, collector(1), collector(1)},
+			Gens:  1, MaxCondemn: 1, Tidy: true,
+		},
+		{
+			Name: "large-late", Large: true, Commits: one(evForget),
+			Procs: []Proc{{Role: Writer, Need: b0 | b1, Rounds: 1}, collector(2)},
+			Gens:  2, MaxCondemn: 1, Tidy: true, GiveUp: true, Duplicates: 2,
+		},
+		{
+			Name: "large-straggler-late", Large: true, Commits: one(),
+			Procs: []Proc{collector(2), collector(1)},
+			Gens:  2, MaxCondemn: 1, Tidy: true, Keep: true, Duplicates: 2,
+		},
+		{
+			Name: "large-reuse", Large: true, Commits: one(evForget),
+			Procs: []Proc{{Role: Writer, Need: b0 | b1, Parents: true, Rounds: 2}, collector(3), forgets(evForget, evUnforget)},
+			Gens:  3, MaxCondemn: 1, Tidy: true, Stale: true, Keep: true,
+		},
+		{
+			Name: "large-events", Large: true, Commits: one(),
+			Procs: []Proc{forgets(evForget, evUnforget), forgets(evForget), {Role: Writer, Need: b0 | b1, Parents: true}, collector(2)},
+			Gens:  2, MaxCondemn: 1, Tidy: true,
+		},
+		{
+			Name: "large-chain", Large: true, Commits: one(evForget),
 			Procs: []Proc{{Role: Writer, Need: b0 | b1 | b2, Later: b0 | b2, Mode: Chain, Parents: true, Rounds: 1}, collector(3)},
 			Gens:  3, MaxCondemn: 1, Tidy: true,
+		},
+		{
+			Name: "large-beside", Large: true, Commits: one(evForget),
+			Procs: []Proc{{Role: Writer, Need: b0 | b1, Later: b0, Mode: Beside, Rounds: 1}, writer(b1), collector(2)},
+			Gens:  2, MaxCondemn: 1, Tidy: true,
+		},
+		{
+			Name: "large-rest", Large: true, Commits: one(evForget),
+			Procs: []Proc{{Role: Writer, Need: b0 | b1, Later: b0, Mode: BesideRest, Rounds: 1}, writer(b1), collector(2)},
+			Gens:  2, MaxCondemn: 1, Tidy: true,
+		},
+		{
+			Name: "large-reader", Large: true, Commits: one(),
+			Procs: []Proc{{Role: Reader}, {Role: Writer, Need: b0 | b1, Parents: true}, collector(2), collector(1)},
+			Gens:  2, MaxCondemn: 1, Tidy: true, Keep: true,
 		},
 	}
 }

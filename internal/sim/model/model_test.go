@@ -1,17 +1,90 @@
 package model
 
-import "testing"
+import (
+	"flag"
+	"testing"
+	"time"
+)
 
-// TestProtocol explores the small configurations of the true protocol.
+var (
+	large  = flag.Bool("model.large", false, "explore the large configurations, too")
+	limit  = flag.Int("model.limit", 60_000_000, "states after which an exploration stops")
+	traces = flag.String("model.trace", "", "print the counterexample of the mutant of that name, or of all")
+)
+
+// TestProtocol explores every configuration of the true protocol.
 func TestProtocol(t *testing.T) {
 	for _, c := range Configs() {
-		r := Explore(c, None, 100_000)
-		t.Logf("%-10s %8d states, complete %v", c.Name, r.States, r.Complete)
-		if r.Violated != "" {
-			t.Errorf("%s: %s", c.Name, r.Violated)
-			for _, line := range r.Trace {
-				t.Log("  ", line)
+		t.Run(c.Name, func(t *testing.T) {
+			if c.Large && !*large {
+				t.Skip("only with -model.large")
 			}
+			t.Parallel()
+			n := *limit
+			if testing.Short() {
+				n = 60_000
+			}
+			start := time.Now()
+			r := Explore(c, None, n)
+			t.Logf("%9d states, %3d steps deep, complete: %v, drained %d, %.1f s", r.States, r.Depth, r.Complete, r.Drained, time.Since(start).Seconds())
+			if r.Violated != "" {
+				t.Errorf("violated: %s", r.Violated)
+				for _, line := range r.Trace {
+					t.Log("  ", line)
+				}
+			}
+			if r.Short > r.Drained/10 {
+				t.Errorf("%d of %d states had no room for a full collection: liveness is not checked", r.Short, r.Drained)
+			}
+			if !r.Complete && !testing.Short() && !c.Large {
+				t.Error("the bounds are too wide to explore completely")
+			}
+		})
+	}
+}
+
+// TestMutants leaves out one sentence after the other: each must lose data.
+func TestMutants(t *testing.T) {
+	configs := map[string]Config{}
+	for _, c := range Configs() {
+		configs[c.Name] = c
+	}
+	covered := map[Mutant]bool{}
+	for _, c := range Cases() {
+		covered[c.Mutant] = true
+		t.Run(c.Name, func(t *testing.T) {
+			t.Parallel()
+			config, ok := configs[c.Config]
+			if !ok {
+				t.Fatalf("no configuration %q", c.Config)
+			}
+			n := 4_000_000
+			if testing.Short() {
+				n = 40_000
+			}
+			r := Explore(config, c.Mutant, n)
+			switch {
+			case c.Harmless && r.Violated != "":
+				t.Errorf("not harmless: %s", r.Violated)
+			case c.Harmless:
+				t.Logf("%9d states: nothing is lost when %s", r.States, c.Sentence)
+			case r.Violated == "" && testing.Short() && !r.Complete:
+				t.Skip("needs more states than -short allows")
+			case r.Violated == "":
+				t.Errorf("%d states of %s and nothing is lost, although %s", r.States, c.Config, c.Sentence)
+			default:
+				t.Logf("%9d states of %s: %s, when %s", r.States, c.Config, r.Violated, c.Sentence)
+			}
+			if *traces == c.Name || *traces == "all" {
+				for _, line := range r.Trace {
+					t.Log("  ", line)
+				}
+			}
+		})
+	}
+	for m := None + 1; m < mutants; m++ {
+		if !covered[m] {
+			t.Errorf("mutant %d has no case", m)
 		}
 	}
 }

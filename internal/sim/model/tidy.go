@@ -90,6 +90,10 @@ func (m *model) deleteOlder(t *state, n uint8) {
 	for k := range n - 1 {
 		t.plan[k], t.done[k] = plan{}, done{}
 	}
+	if m.mutant == PlanDeletedWithDone {
+		t.plan[n-1] = plan{}
+		t.plans &^= bit8(n - 1)
+	}
 	keep := ^(bit8(n-1) - 1)
 	t.plans &= keep
 	t.dones &= keep

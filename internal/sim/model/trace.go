@@ -35,7 +35,7 @@ var roles = [...]string{"", "writer", "collector", "folder", "forgetter", "reade
 var steps = [...][]string{
 	Writer: {"lists gc/", "creates its session", "lists gc/ again", "reads newest plan and done", "lists commits", "reads index segments",
 		"puts a pack", "puts an index segment", "checkpoint: lists gc/", "checkpoint: creates a session", "checkpoint: lists gc/ again",
-		"checkpoint: reads the newest plan", "creates the checkpoint", "checkpoint: lists gc/ again", "creates its commit", "lists gc/ and acknowledges",
+		"checkpoint: reads the newest plan", "creates the checkpoint", "creates its commit", "lists gc/ and acknowledges",
 		"gives up: creates killed for itself", "forgets its checkpoint"},
 	Collector: {"lists gc/", "lists commits and events", "creates the event collected", "reads the index, lists packs/ and index/, chooses",
 		"creates its plan", "lists gc/ again", "lists sessions", "creates a killed record", "re-reads the roots", "reads index segments",

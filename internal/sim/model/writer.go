@@ -16,7 +16,6 @@ const (
 	kRelist          // list gc/ again
 	kPlan            // read the newest plan
 	kCommit          // create the checkpoint
-	kAck             // list gc/: does the checkpoint count?
 	wCommit          // create the commit
 	wAck             // list gc/ and acknowledge
 	wSelfKill        // outcome unknown: create killed on the own sid
@@ -32,9 +31,6 @@ func (m *model) writer(s *state, i int) {
 	switch p.pc {
 	case wStart:
 		p.n = m.generation(t)
-		if m.mutant == ReuseCheckedEarly && p.limit != 0 {
-			m.mayReuse(t, p)
-		}
 		p.pc = wSession
 		if m.mutant == ViewBeforeSession {
 			p.pc = wView1
@@ -68,7 +64,7 @@ func (m *model) writer(s *state, i int) {
 		p.named |= t.segsOf(p.vis &^ p.live)
 		p.pc = wView3
 	case wView3:
-		if p.named&^t.segs != 0 || m.cfg.Recheck && t.newestDone() != p.done {
+		if p.named&^t.segs != 0 || m.mutant != ViewNotRechecked && m.mutant != OlderDone && t.newestDone() != p.done {
 			p.forgetView()
 			p.pc = wView1
 			return
@@ -103,7 +99,7 @@ func (m *model) writer(s *state, i int) {
 		p.ownSegs |= bit16(id)
 		m.stored(t, i)
 		m.duplicate(t, late{kind: lateSeg, id: id})
-	case kStart, kSession, kRelist, kPlan, kCommit, kAck:
+	case kStart, kSession, kRelist, kPlan, kCommit:
 		m.checkpoint(t, i)
 	case wCommit:
 		m.commit(t, i)
@@ -165,7 +161,7 @@ func (m *model) readPlan(t *state, i int) {
 	if m.mutant == CondemnedUsed || m.mutant == KeptIndexCondemned && p.mem != 0 {
 		p.condemned = 0
 	}
-	if p.limit != 0 && m.mutant != ReuseCheckedEarly {
+	if p.limit != 0 && m.mutant != CheckedEarly {
 		m.mayReuse(t, p)
 	}
 }
@@ -217,7 +213,7 @@ func (m *model) decide(t *state, i int) {
 		if m.mutant == DroppedParent {
 			parents = p.vis
 		}
-		if m.beside && m.mutant != BesideTrusted {
+		if m.beside && !m.cfg.TrustBeside {
 			parents &^= t.checkpoints // they have no trees to take over
 		}
 	}
@@ -259,6 +255,9 @@ func (m *model) stored(t *state, i int) {
 		p.pc = wSeg
 	case spec.Mode >= Beside && p.phase == 0:
 		p.pc = kStart
+		if m.mutant == BesideCheckedEarly && !m.mayCheckpoint(t, p) {
+			m.besideDone(t, i)
+		}
 	default:
 		p.pc = wCommit
 	}
@@ -284,6 +283,9 @@ func (m *model) giveUp(t *state, i int) {
 	p := &t.procs[i]
 	p.limit = p.n + 1
 	p.mem = 0
+	if m.mutant == CheckedEarly {
+		m.mayReuse(t, p)
+	}
 	m.again(t, i)
 }
 
@@ -299,6 +301,10 @@ func (m *model) commit(t *state, i int) {
 	t.commits |= me
 	t.commitBlobs[p.sid] = spec.Need
 	t.commitSegs[p.sid] = p.ownSegs
+	if m.mutant == CommitGenerationLate {
+		t.sidGen[p.sid] = t.newest()
+		p.n = t.newest()
+	}
 	if m.mutant == CommitBeforePacks {
 		t.commitSegs[p.sid] = bit16(t.nSeg) // the name is known beforehand
 		m.stored(t, i)
@@ -319,6 +325,9 @@ func (m *model) commit(t *state, i int) {
 		u.commits &^= me
 		if u.send(late{kind: lateCommit, id: p.sid}) {
 			u.procs[i].pc = wSelfKill
+			if m.mutant == GiveUpWithoutKilled {
+				m.giveUp(u, i)
+			}
 		} else {
 			m.drop()
 		}
@@ -361,10 +370,6 @@ func (m *model) checkpoint(t *state, i int) {
 	p := &t.procs[i]
 	switch p.pc {
 	case kStart:
-		if m.mutant == BesideCheckedEarly && !m.mayCheckpoint(t, p) {
-			m.besideDone(t, i)
-			return
-		}
 		p.n2 = t.newest()
 		p.pc = kSession
 		if m.mutant == BesideNoSession {
@@ -406,28 +411,19 @@ func (m *model) checkpoint(t *state, i int) {
 			t.checkpoints |= me
 			t.commitSegs[p.sid2] = p.ownSegs
 			t.commitBlobs[p.sid2] = t.blobsOf(p.own)
-			p.pc = kAck
-			if m.mutant == BesideNotAcked {
-				m.counts(t, i)
-			}
+			m.counts(t, i)
 			m.duplicate(t, late{kind: lateCommit, id: p.sid2})
 			return
 		}
 		p.sid2 = 0
 		m.besideDone(t, i)
-	case kAck:
-		n := t.newestDone()
-		if p.n2 < n && uint8(t.doneOf(n).live)&bit8(p.sid2) == 0 {
-			p.sid2 = 0
-			m.besideDone(t, i)
-			return
-		}
-		m.counts(t, i)
 	}
 }
 
-// counts takes note that the checkpoint counts. Its index segments may be
-// merged and deleted from now on: the commit must not name them again.
+// counts takes note that the checkpoint is there. Its index segments may be
+// merged and deleted from now on: the commit must not name them again. Whether
+// the checkpoint is void need not be asked: then the commit is so, too, since
+// its generation is not higher.
 func (m *model) counts(t *state, i int) {
 	p := &t.procs[i]
 	if m.mutant != BesideSameSegments {
