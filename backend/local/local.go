@@ -82,17 +82,21 @@ var errMissing = errors.New("no such directory")
 
 // openRoot opens the repository's directory. S.mu is held or s not yet shared.
 func (s *Store) openRoot() error {
-	root, err := durable.OpenDir(s.path)
+	err := s.openDir()
 	if err == nil {
-		root.SetHook(s.hook)
-		s.root = root
 		return nil
 	}
 	if !errors.Is(err, fs.ErrNotExist) {
 		return unreachable(err, "")
 	}
-	if _, lerr := os.Lstat(s.path); lerr == nil {
+	switch info, lerr := os.Lstat(s.path); {
+	case lerr == nil && info.Mode()&fs.ModeSymlink != 0:
 		return unreachable(errors.New("a symbolic link that leads nowhere"), "is what it leads to mounted?")
+	case lerr == nil: // somebody has made it since
+		if err := s.openDir(); err != nil {
+			return unreachable(err, "")
+		}
+		return nil
 	}
 	parent, perr := os.Stat(filepath.Dir(s.path))
 	switch {
@@ -102,6 +106,16 @@ func (s *Store) openRoot() error {
 		return unreachable(err, "")
 	}
 	return errMissing
+}
+
+func (s *Store) openDir() error {
+	root, err := durable.OpenDir(s.path)
+	if err != nil {
+		return err
+	}
+	root.SetHook(s.hook)
+	s.root = root
+	return nil
 }
 
 // acquire returns the root for one operation, which must release it. It
