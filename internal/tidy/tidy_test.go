@@ -92,7 +92,6 @@ const (
 
 var longFiles = map[string]string{
 	"repo/collection.go":            "the mechanics of one collection, in the order of the protocol",
-	"repo/keys.go":                  "everything that changes key slots, with the checks that they share",
 	"snapshot/restore/sys_linux.go": "the system calls of one platform, side by side",
 }
 
