@@ -1,0 +1,128 @@
+package s3
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"slices"
+
+	"github.com/minio/minio-go/v7"
+
+	"vault/backend"
+)
+
+// Delete implements [backend.Backend]. It takes two requests, because S3 itself
+// does not say whether there was anything to delete. In a bucket with
+// versioning it removes every version, the oldest first, so that none comes to
+// light again; a version that the store holds makes it fail with [ErrLocked].
+func (s *Store) Delete(ctx context.Context, name string) error {
+	if err := s.begin(ctx, "delete", name); err != nil {
+		return err
+	}
+	if err := s.remove(ctx, name); err != nil {
+		return s.failed(ctx, "delete", name, err)
+	}
+	return nil
+}
+
+func (s *Store) remove(ctx context.Context, name string) error {
+	if !s.versioned.Load() || s.hidingOnly.Load() {
+		if _, err := s.look(ctx, name); err != nil {
+			return err
+		}
+	}
+	if s.versioned.Load() && !s.hidingOnly.Load() {
+		err := s.removeVersions(ctx, name)
+		if !errors.Is(err, errNotAllowed) {
+			return err
+		}
+		s.hidingOnly.Store(true)
+		s.warn("versions may not be removed, so that deleting an object only hides it and frees no space")
+	}
+	return s.retry(ctx, func() error {
+		return s.core.RemoveObject(ctx, s.cfg.Bucket, s.key(name), minio.RemoveObjectOptions{})
+	})
+}
+
+// errNotAllowed says that versions may not be listed or removed here at all.
+var errNotAllowed = errors.New("versions may not be removed")
+
+func (s *Store) removeVersions(ctx context.Context, name string) error {
+	var list []minio.ObjectInfo
+	err := s.retry(ctx, func() (err error) {
+		list, err = s.versions(ctx, name)
+		return err
+	})
+	switch {
+	case err != nil && notAllowed(err):
+		return errNotAllowed
+	case err != nil:
+		return err
+	case len(list) == 0 || list[0].IsDeleteMarker:
+		return fs.ErrNotExist
+	}
+	for _, v := range slices.Backward(list) {
+		err := s.retry(ctx, func() error {
+			return s.core.RemoveObject(ctx, s.cfg.Bucket, s.key(name), minio.RemoveObjectOptions{VersionID: v.VersionID})
+		})
+		switch {
+		case err == nil || judge(err).kind == fs.ErrNotExist:
+		case !v.IsDeleteMarker && s.held(ctx, name, v.VersionID, err):
+			return &backend.Error{Op: "delete", Place: s.place, Name: name, Kind: ErrLocked, Err: opaque(err),
+				Hint: "the store refuses until its retention period is over"}
+		case notAllowed(err):
+			return errNotAllowed
+		default:
+			return err
+		}
+	}
+	return nil
+}
+
+// versions returns the versions of one object, the newest first.
+func (s *Store) versions(ctx context.Context, name string) (list []minio.ObjectInfo, err error) {
+	key := s.key(name)
+	opts := minio.ListObjectsOptions{Prefix: key, Recursive: true, WithVersions: true, MaxKeys: 100}
+	for v := range s.core.ListObjectsIter(ctx, s.cfg.Bucket, opts) {
+		if v.Err != nil {
+			return nil, v.Err
+		}
+		if v.Key != key { // a longer name, which sorts after all versions of this one
+			break
+		}
+		list = append(list, v)
+	}
+	// The store sends versions and delete markers in two lists.
+	slices.SortStableFunc(list, func(a, b minio.ObjectInfo) int {
+		switch {
+		case a.IsLatest:
+			return -1
+		case b.IsLatest:
+			return 1
+		}
+		return b.LastModified.Compare(a.LastModified)
+	})
+	return list, ctx.Err()
+}
+
+func notAllowed(err error) bool {
+	v := judge(err)
+	return errors.Is(v.kind, backend.ErrPermission) || errors.Is(v.kind, errors.ErrUnsupported)
+}
+
+// held reports whether err, the refusal to remove a version, is because the
+// store holds it. Amazon says no more than that access is denied.
+func (s *Store) held(ctx context.Context, name, version string, err error) bool {
+	v := judge(err)
+	if v.kind == ErrLocked {
+		return true
+	}
+	if v.temporary || v.network || ctx.Err() != nil {
+		return false
+	}
+	if _, until, err := s.retention(ctx, name, version); err == nil && until.After(s.now()) {
+		return true
+	}
+	hold, err := s.core.GetObjectLegalHold(ctx, s.cfg.Bucket, s.key(name), minio.GetObjectLegalHoldOptions{VersionID: version})
+	return err == nil && hold != nil && *hold == minio.LegalHoldEnabled
+}

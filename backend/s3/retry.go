@@ -1,0 +1,58 @@
+package s3
+
+import (
+	"context"
+	"math/rand/v2"
+	"time"
+)
+
+// firstTries is how often the network is tried before the store has ever
+// answered.
+const firstTries = 3
+
+// retry makes one request again and again until it succeeds, fails for good,
+// or has been tried often enough. It returns the last error as it came.
+func (s *Store) retry(ctx context.Context, request func() error) error {
+	for try := 1; ; try++ {
+		err := request()
+		if err == nil {
+			return nil
+		}
+		if again := s.again(ctx, try, err); !again {
+			return err
+		}
+	}
+}
+
+// again decides whether a request that failed for the try-th time is to be
+// made once more, and if so returns after the pause before that.
+func (s *Store) again(ctx context.Context, try int, err error) bool {
+	v := judge(err)
+	limit := s.cfg.Retry.Tries
+	if v.network && !s.wire.answered.Load() {
+		limit = min(limit, firstTries)
+	}
+	return ctx.Err() == nil && v.temporary && try < limit && s.cfg.Retry.pause(ctx, try)
+}
+
+// pause waits before the next of the requests of which try have been made. It
+// reports whether the context let it.
+func (r Retry) pause(ctx context.Context, try int) bool {
+	d := r.Base
+	for range try - 1 {
+		if d *= 2; d >= r.Max {
+			break
+		}
+	}
+	if d = min(d, r.Max); d > 1 {
+		d -= rand.N(d / 2)
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
