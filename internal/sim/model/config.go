@@ -48,17 +48,18 @@ type Config struct {
 	Commits []Commit
 	Procs   []Proc
 
-	Gens        uint8  // generations that may be planned
-	MinCondemn  int    // packs that a plan condemns, at least
-	MaxCondemn  int    // and at most
-	Stale       bool   // listings of packs/ and index/ may lack anything
-	Tidy        bool   // records are deleted too, not only packs and segments
-	Keep        bool   // collections keep index segments that list no deleted pack
-	Duplicates  uint8  // requests of which a second copy arrives late, or never
-	Late        uint16 // kinds of those, as a mask; 0 means all
-	KillAny     bool   // a collector may also settle sessions of the newest generation
-	GiveUp      bool   // a writer may give up on a commit that timed out
-	TrustBeside bool   // checkpoints beside a session are taken over from like any parent
+	Gens         uint8  // generations that may be planned
+	MinCondemn   int    // packs that a plan condemns, at least
+	MaxCondemn   int    // and at most
+	Stale        bool   // listings of packs/ and index/ may lack anything
+	Tidy         bool   // records are deleted too, not only packs and segments
+	Keep         bool   // collections keep index segments that list no deleted pack
+	Duplicates   uint8  // requests of which a second copy arrives late, or never
+	Late         uint16 // kinds of those, as a mask; 0 means all
+	CommitsFirst bool   // writers list commits/ before gc/, instead of gc/ once more
+	KillAny      bool   // a collector may also settle sessions of the newest generation
+	GiveUp       bool   // a writer may give up on a commit that timed out
+	TrustBeside  bool   // checkpoints beside a session are taken over from like any parent
 
 	Large bool // only explored with -model.large
 }

@@ -2,6 +2,7 @@ package model
 
 import (
 	"flag"
+	"strings"
 	"testing"
 	"time"
 )
@@ -26,7 +27,7 @@ func TestProtocol(t *testing.T) {
 			}
 			start := time.Now()
 			r := Explore(c, None, n)
-			t.Logf("%9d states, %3d steps deep, complete: %v, drained %d, %.1f s", r.States, r.Depth, r.Complete, r.Drained, time.Since(start).Seconds())
+			t.Logf("%9d states, %3d steps deep, complete: %v, drained %d, %.1f s: %s", r.States, r.Depth, r.Complete, r.Drained, time.Since(start).Seconds(), c.Why)
 			if r.Violated != "" {
 				t.Errorf("violated: %s", r.Violated)
 				for _, line := range r.Trace {
@@ -86,5 +87,64 @@ func TestMutants(t *testing.T) {
 		if !covered[m] {
 			t.Errorf("mutant %d has no case", m)
 		}
+	}
+}
+
+// TestTrace checks that a counterexample can be read.
+func TestTrace(t *testing.T) {
+	for _, c := range Configs() {
+		if c.Name != "dedup" {
+			continue
+		}
+		r := Explore(c, AckAtOnce, 100_000)
+		all := strings.Join(r.Trace, "\n")
+		for _, want := range []string{"start: +pack0{b0}", "writer 0 creates its session: +session1(g0)", "+plan1(", "+killed1", "+done1(", "+acknowledged c1"} {
+			if !strings.Contains(all, want) {
+				t.Errorf("the trace lacks %q:\n%s", want, all)
+			}
+		}
+	}
+}
+
+// TestEncoding checks the packed forms that everything else stands on.
+func TestEncoding(t *testing.T) {
+	var s state
+	for k, kind := range []uint8{evForget, evUnforget, evForget, evCollected} {
+		if s.addEvent(2, uint8(k)+1, kind) {
+			t.Errorf("event %d was created before event %d", k+1, k)
+		}
+		if !s.addEvent(2, uint8(k), kind) || s.eventCount(2) != uint8(k)+1 || s.decision(2) != kind {
+			t.Errorf("after event %d: count %d, decision %d", k, s.eventCount(2), s.decision(2))
+		}
+		if s.addEvent(2, uint8(k), evUnforget) {
+			t.Errorf("event %d was created twice", k)
+		}
+	}
+	seen := newTable()
+	for i := uint64(1); i < 300_000; i++ {
+		if !seen.add(i*0x9e3779b97f4a7c15, i) {
+			t.Fatalf("fingerprint %d was there before", i)
+		}
+	}
+	for i := uint64(1); i < 300_000; i++ {
+		if seen.add(i*0x9e3779b97f4a7c15, 0) || seen.slot(i*0x9e3779b97f4a7c15).from != i {
+			t.Fatalf("fingerprint %d is lost", i)
+		}
+	}
+}
+
+// TestLiveness plants garbage that a collection cannot know of, to see that the
+// check of liveness can fail.
+func TestLiveness(t *testing.T) {
+	c := Configs()[0]
+	m := &model{cfg: &c, maxGen: c.Gens}
+	s := m.initial()
+	var r Result
+	if v := m.drain(&s, &r); v.what != "" {
+		t.Fatalf("clean repository: %s", v.what)
+	}
+	s.killed |= bit8(0) // beside the commit of the same sid
+	if v := m.drain(&s, &r); v.what == "" {
+		t.Error("a record that no collection removes was not noticed")
 	}
 }

@@ -76,6 +76,7 @@ const (
 	EveryKilledDeleted
 	NewSessionsDeleted
 	PlanDeletedWithDone
+	CondemnedReprieved
 
 	// Forgetter and reader
 	TombstoneDeleted
@@ -84,7 +85,7 @@ const (
 
 	// Harmless: what the model shows to be safe without.
 	GiveUpWithoutKilled
-	CondemnedReprieved
+	BesideNothing
 
 	mutants
 )
@@ -170,6 +171,7 @@ func Cases() []Case {
 		{ReaderComparesNewest, "reader-compares-newest", "a reader compares the newest generation only, not plan and done", "reader", false},
 
 		{GiveUpWithoutKilled, "give-up-without-killed", "a writer gives up on a commit that timed out without creating killed", "giveup", true},
-		{CondemnedReprieved, "condemned-reprieved", "a condemned pack with live blobs stays, instead of their copy", "shared", true},
+		{CondemnedReprieved, "condemned-reprieved", "a condemned pack with live blobs stays, instead of their copy", "reprieve", false},
+		{BesideNothing, "beside-nothing", "a checkpoint beside the session keeps packs from being orphans, but none of their blobs alive", "rest2", true},
 	}
 }

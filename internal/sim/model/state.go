@@ -1,6 +1,9 @@
 package model
 
-import "math/bits"
+import (
+	"fmt"
+	"math/bits"
+)
 
 // Bounds of the encoding. A process that would exceed one of them stops there,
 // as if it had crashed.
@@ -194,15 +197,18 @@ func (s *state) deciding(kind uint8) (m uint8) {
 
 // visible returns the commits that count for one who knows done n with that
 // list of live ones.
-func (m *model) visible(s *state, n, live uint8) uint8 {
+func (m *model) visible(s *state, n, live uint8) uint8 { return m.counting(s, s.commits, n, live) }
+
+// counting returns those of the listed commits that are not void.
+func (m *model) counting(s *state, listed, n, live uint8) uint8 {
 	if m.mutant == NoVoidRule {
-		return s.commits
+		return listed
 	}
 	limit := n
 	if m.mutant == VoidTooWide && n > 0 {
 		limit++
 	}
-	return s.commits &^ (s.below(limit) &^ live)
+	return listed &^ (s.below(limit) &^ live)
 }
 
 // violation says what is wrong with a state; the zero value: nothing.
@@ -215,15 +221,15 @@ type violation struct {
 func (m *model) check(s *state) violation {
 	n := s.newestDone()
 	d := s.doneOf(n)
-	// The invariant is the specification: mutants do not change it, except
-	// that the void rule is part of what a reader does.
+	// Mutants do not change what is demanded here, except that the void rule
+	// is part of what a reader does.
 	vis := m.visible(s, n, uint8(d.live))
 	named := d.index | s.segsOf(vis&^uint8(d.live))
 	if lost := s.acked &^ s.gone &^ vis; lost != 0 {
 		return violation{"an acknowledged backup is not visible", low8(lost)}
 	}
 	if named&^s.segs != 0 {
-		return violation{"an index segment that counts is missing: i" + string('0'+rune(low16(named&^s.segs))), 0}
+		return violation{fmt.Sprintf("index%d, which counts, is missing", low16(named&^s.segs)), 0}
 	}
 	have := s.blobsOf(s.packsOf(named) & s.packs)
 	for c := vis &^ s.gone; c != 0; c &= c - 1 {

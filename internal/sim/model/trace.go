@@ -5,7 +5,12 @@ import (
 	"strings"
 )
 
-func (v violation) String() string { return fmt.Sprintf("%s (c%d)", v.what, v.sid) }
+func (v violation) String() string {
+	if v.sid == 0 {
+		return v.what
+	}
+	return fmt.Sprintf("%s: c%d", v.what, v.sid)
+}
 
 // trace replays the way to a state and describes each step by what changed.
 func (m *model) trace(seen *table, print func(*state) uint64, last uint64) []string {

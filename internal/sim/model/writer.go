@@ -57,14 +57,23 @@ func (m *model) writer(s *state, i int) {
 			p.pc = wView1
 		}
 	case wView1:
-		m.readPlan(t, i)
 		p.pc = wView2
+		if m.cfg.CommitsFirst {
+			p.todo = t.commits
+			return
+		}
+		m.readPlan(t, i)
 	case wView2:
-		p.vis = m.visible(t, p.done, p.live)
+		listed := t.commits
+		if m.cfg.CommitsFirst {
+			m.readPlan(t, i)
+			listed, p.todo = p.todo, 0
+		}
+		p.vis = m.counting(t, listed, p.done, p.live)
 		p.named |= t.segsOf(p.vis &^ p.live)
 		p.pc = wView3
 	case wView3:
-		if p.named&^t.segs != 0 || m.mutant != ViewNotRechecked && m.mutant != OlderDone && t.newestDone() != p.done {
+		if p.named&^t.segs != 0 || m.rechecks() && t.newestDone() != p.done {
 			p.forgetView()
 			p.pc = wView1
 			return
@@ -120,6 +129,11 @@ func (m *model) writer(s *state, i int) {
 	}
 }
 
+// rechecks reports whether a view ends with another listing of gc/.
+func (m *model) rechecks() bool {
+	return !m.cfg.CommitsFirst && m.mutant != ViewNotRechecked && m.mutant != OlderDone
+}
+
 // generation is what a writer takes for the newest generation.
 func (m *model) generation(t *state) uint8 {
 	if m.mutant == GenerationOfDone {
@@ -142,103 +156,6 @@ func (p *process) end() { *p = process{role: p.role, pc: ended} }
 func (p *process) forgetView() {
 	p.condemned, p.named, p.done, p.plan = 0, 0, 0, 0
 	p.vis, p.live, p.dropped = 0, 0, 0
-}
-
-// readPlan takes what a writer needs from the newest plan and done, and
-// decides whether what an earlier session of this run left is still good.
-func (m *model) readPlan(t *state, i int) {
-	p := &t.procs[i]
-	p.done, p.plan = t.newestDone(), t.newestPlan()
-	if m.mutant == OlderDone && p.done > 0 && (p.done == 1 || t.dones&bit8(p.done-2) != 0) {
-		p.done-- // the newest could not be read just now
-	}
-	d, pl := t.doneOf(p.done), t.planOf(p.plan)
-	if m.mutant == PlanOnlyWhenDone && p.plan > p.done {
-		pl = plan{}
-	}
-	p.named, p.live = d.index, uint8(d.live)
-	p.condemned, p.dropped = pl.condemned, uint8(pl.dropped)
-	if m.mutant == CondemnedUsed || m.mutant == KeptIndexCondemned && p.mem != 0 {
-		p.condemned = 0
-	}
-	if p.limit != 0 && m.mutant != CheckedEarly {
-		m.mayReuse(t, p)
-	}
-}
-
-// mayReuse lets go of own packs that a collection may take away, and of an
-// index in memory that may be too old.
-func (m *model) mayReuse(t *state, p *process) {
-	pl := t.planOf(t.newestPlan())
-	if m.mutant == ReusePlanOnlyWhenDone && t.newestPlan() > t.newestDone() {
-		pl = plan{}
-	}
-	old := t.newest() > p.limit
-	if old && m.mutant != KeptIndexLong {
-		p.mem = 0
-	}
-	listed := pl.condemned | pl.packs
-	switch m.mutant {
-	case ReuseAnyGeneration:
-		old = false
-	case ReuseOrphans:
-		listed = pl.condemned
-	case ReuseCondemned:
-		listed = pl.packs
-	}
-	if old || p.own&listed != 0 {
-		if m.mutant == NamesReused {
-			p.packs = p.own
-		}
-		p.own = 0
-	}
-}
-
-// decide says what has to be put: what is needed and neither found in the
-// index nor taken over from a parent.
-func (m *model) decide(t *state, i int) {
-	p, spec := &t.procs[i], &m.cfg.Procs[i]
-	packs := t.packsOf(p.named)
-	if p.mem != 0 {
-		packs = p.mem // kept across the checkpoint
-	}
-	known := t.blobsOf(packs &^ p.condemned)
-	if m.mutant == KnownTree && known&spec.Tree != 0 {
-		known |= spec.Need // the tree is known, so its descendants must be
-	}
-	known |= t.blobsOf(p.own) | p.taken
-	parents := uint8(0)
-	if spec.Parents {
-		parents = p.vis &^ p.dropped
-		if m.mutant == DroppedParent {
-			parents = p.vis
-		}
-		if m.beside && !m.cfg.TrustBeside {
-			parents &^= t.checkpoints // they have no trees to take over
-		}
-	}
-	known |= t.reach(parents)
-	switch m.mutant {
-	case ParentNotRechecked:
-		p.taken = t.reach(parents)
-	case LookupsNotRepeated:
-		p.taken = known
-	}
-	p.mem = 0
-	p.blobs = spec.Need &^ known
-	if spec.Mode != Plain && p.phase == 0 {
-		p.blobs, p.later = p.blobs&^spec.Later, p.blobs&spec.Later
-		if spec.Mode == Chain {
-			p.later, p.mem = 0, packs&^p.condemned
-		}
-	}
-	p.forgetView()
-	if m.mutant == ViewBeforeSession {
-		p.pc = wSession
-		p.n = t.newest()
-		return
-	}
-	m.stored(t, i)
 }
 
 // stored chooses what comes next when a pack or segment is stored, or none is
@@ -362,100 +279,4 @@ func (m *model) acked(t *state, i int) {
 		return
 	}
 	*p = process{role: p.role, pc: wForget, sid2: p.sid2}
-}
-
-// checkpoint is the simplified design: a second session makes the index
-// segments of the first, which goes on, visible as roots of their own.
-func (m *model) checkpoint(t *state, i int) {
-	p := &t.procs[i]
-	switch p.pc {
-	case kStart:
-		p.n2 = t.newest()
-		p.pc = kSession
-		if m.mutant == BesideNoSession {
-			if t.nSid == maxSid {
-				m.drop()
-				return
-			}
-			p.sid2 = t.announce(p.n2)
-			t.sessions &^= bit8(p.sid2)
-			p.pc = kPlan
-		}
-	case kSession:
-		if t.nSid == maxSid {
-			m.drop()
-			return
-		}
-		p.sid2 = t.announce(p.n2)
-		p.pc = kRelist
-		if m.mutant == BesideNoRelist {
-			p.pc = kPlan
-		}
-	case kRelist:
-		p.pc = kPlan
-		if t.newest() != p.n2 {
-			t.sessions &^= bit8(p.sid2)
-			p.sid2 = 0
-			m.besideDone(t, i)
-		}
-	case kPlan:
-		p.pc = kCommit
-		if m.mutant != BesideCheckedEarly && !m.mayCheckpoint(t, p) {
-			t.sessions &^= bit8(p.sid2)
-			p.sid2 = 0
-			m.besideDone(t, i)
-		}
-	case kCommit:
-		if me := bit8(p.sid2); t.killed&me == 0 {
-			t.commits |= me
-			t.checkpoints |= me
-			t.commitSegs[p.sid2] = p.ownSegs
-			t.commitBlobs[p.sid2] = t.blobsOf(p.own)
-			m.counts(t, i)
-			m.duplicate(t, late{kind: lateCommit, id: p.sid2})
-			return
-		}
-		p.sid2 = 0
-		m.besideDone(t, i)
-	}
-}
-
-// counts takes note that the checkpoint is there. Its index segments may be
-// merged and deleted from now on: the commit must not name them again. Whether
-// the checkpoint is void need not be asked: then the commit is so, too, since
-// its generation is not higher.
-func (m *model) counts(t *state, i int) {
-	p := &t.procs[i]
-	if m.mutant != BesideSameSegments {
-		p.ownSegs = 0
-		if m.cfg.Procs[i].Mode == BesideRest {
-			p.mem = p.own
-		}
-	}
-	m.besideDone(t, i)
-}
-
-// besideDone goes on with the session itself.
-func (m *model) besideDone(t *state, i int) {
-	p := &t.procs[i]
-	p.phase, p.n2, p.limit = 1, 0, 0
-	p.blobs, p.later = p.later, 0
-	m.stored(t, i)
-}
-
-// mayCheckpoint is the condition under which own packs are still safe to name.
-func (m *model) mayCheckpoint(t *state, p *process) bool {
-	pl := t.planOf(t.newestPlan())
-	if t.newest() > p.n+1 && m.mutant != BesideAnyGeneration {
-		return false
-	}
-	switch m.mutant {
-	case BesidePacks:
-		return p.ownSegs&pl.segs == 0
-	case BesideSegments:
-		return p.own&(pl.condemned|pl.packs) == 0
-	case BesideUnchecked:
-		return true
-	}
-	return p.own&(pl.condemned|pl.packs) == 0 && p.ownSegs&pl.segs == 0
 }
