@@ -106,7 +106,7 @@ func (p *process) env() repo.Env {
 func (p *process) main() {
 	r, err := repo.Open(p.ctx, p, repo.OpenOptions{Passphrase: pass, Env: p.env()})
 	if err != nil {
-		p.w.violate("open: %w", err)
+		p.w.violate(Loss, "open: %w", err)
 		return
 	}
 	p.w.mu.Lock()

@@ -105,6 +105,10 @@ func (w *World) unforgot(p *process, id crypto.SessionID, issued int, err error)
 		return
 	}
 	w.tally.Unforgotten++
+	if _, there := w.store.now["commits/"+id.String()]; !there {
+		w.violateHeld(Loss, fmt.Errorf("client %d: backup %s was brought back after a collection had dropped it", p.c.index, id))
+		return
+	}
 	if s.open == 0 && s.issued == issued {
 		s.kept, w.news = true, true
 	}
@@ -190,23 +194,23 @@ func (w *World) inspect(when string, objects map[string][]byte) {
 	be := &plain{objects: objects, asked: w.auditor.asked}
 	r, err := repo.Open(ctx, be, repo.OpenOptions{Passphrase: pass})
 	if err != nil {
-		w.violate("%s: open: %w", when, err)
+		w.violate(Loss, "%s: open: %w", when, err)
 		return
 	}
 	list, err := r.Backups(ctx)
 	if err != nil {
-		w.violate("%s: %w", when, err)
+		w.violate(Loss, "%s: %w", when, err)
 		return
 	}
 	if broken, _ := r.Broken(ctx); len(broken) > 0 {
-		w.violate("%s: %w", when, errors.Join(broken...))
+		w.violate(Loss, "%s: %w", when, errors.Join(broken...))
 	}
 	there := map[crypto.SessionID]*snapshot.Backup{}
 	for _, b := range list {
 		there[b.ID] = b
 		s := w.truth[b.ID]
 		if s == nil {
-			w.violate("%s: backup %s is there and was never attempted", when, b.ID)
+			w.violate(Loss, "%s: backup %s is there and was never attempted", when, b.ID)
 			continue
 		}
 		if err := readBack(ctx, r, b, trees()[s.tree]); err != nil {
@@ -214,20 +218,20 @@ func (w *World) inspect(when string, objects map[string][]byte) {
 			if s.acked {
 				what = "an acknowledged"
 			}
-			w.violate("%s: %s backup, %s, does not restore: %w", when, what, b.ID, err)
+			w.violate(Loss, "%s: %s backup, %s, does not restore: %w", when, what, b.ID, err)
 		}
 	}
 	for id, s := range w.truth {
 		b := there[id]
 		if b == nil {
 			if s.sure() {
-				w.violate("%s: backup %s of tree %d was acknowledged and is not there", when, id, s.tree)
+				w.violate(Loss, "%s: backup %s of tree %d was acknowledged and is not there", when, id, s.tree)
 			}
 			continue
 		}
 		for _, tag := range s.tags {
 			if !slices.Contains(b.Tags, tag) {
-				w.violate("%s: backup %s has lost the tag %v", when, id, tag)
+				w.violate(Loss, "%s: backup %s has lost the tag %v", when, id, tag)
 			}
 		}
 	}
@@ -250,23 +254,23 @@ func (w *World) finish() {
 	be := &plain{objects: maps.Clone(w.store.now)}
 	r, err := repo.Open(ctx, be, repo.OpenOptions{Passphrase: pass, Env: repo.Env{Now: epochNow, Rand: crypto.Reproducible{Reader: newStream(w.seed, -1, 0)}}})
 	if err != nil {
-		w.violate("at the end: %w", err)
+		w.violate(Loss, "at the end: %w", err)
 		return
 	}
 	o := gc.Options{Workers: 1, Limits: gc.Limits{MaxRepack: -1}, Dead: func(repo.Waiting) bool { return true }}
 	for range 3 { // the first may have to finish what another has begun
 		if _, err := gc.Run(ctx, r, o); err != nil {
-			w.violate("a collection at the end: %w", err)
+			w.violate(Stuck, "a collection at the end: %w", err)
 			return
 		}
 	}
 	for p := range check.Run(ctx, r, check.Options{Workers: 1, Read: check.All}) {
-		w.violate("a check at the end: %+v", p)
+		w.violate(Loss, "a check at the end: %+v", p)
 	}
 	w.auditor.asked = nil
 	w.inspect("at the end", be.objects)
 	if err := census(ctx, r, be); err != nil {
-		w.violate("garbage is left: %w", err)
+		w.violate(Garbage, "%w", err)
 	}
 }
 
@@ -314,7 +318,13 @@ func census(ctx context.Context, r *repo.Repo, be *plain) error {
 			}
 		}
 	}
-	if count["sessions"] > 0 || count["commits"] != len(list) || count["index"] > 1 || count["gc"] > 2 || count["packs"] != len(named) {
+	switch {
+	case count["index"] > 1:
+		return fmt.Errorf("index segments are left: %v", count)
+	case count["sessions"] > 0:
+		return fmt.Errorf("sessions are left: %v", count)
+	}
+	if count["commits"] != len(list) || count["gc"] > 2 || count["packs"] != len(named) {
 		return fmt.Errorf("%v objects for %d backups", count, len(list))
 	}
 	return nil

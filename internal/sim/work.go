@@ -265,7 +265,7 @@ func (p *process) restore(r *repo.Repo, t Task) error {
 		err = p.restoreTo(r, b, want)
 	}
 	if errors.Is(err, errWrongBytes) {
-		p.w.violate("client %d restores backup %s: %w", p.c.index, b.ID, err)
+		p.w.violate(Loss, "client %d restores backup %s: %w", p.c.index, b.ID, err)
 	}
 	if err == nil {
 		p.w.count(func(c *Tally) { c.Restores++ })
@@ -330,7 +330,7 @@ func (p *process) excusable(what string, err error) error {
 	var blob *repo.BlobError
 	alarm := repo.StateOf(err) == repo.Damaged || errors.As(err, &blob) || errors.Is(err, gc.ErrIncomplete) || what == "check"
 	if alarm && p.unhurt() && !p.w.o.Deaf {
-		p.w.violate("false alarm: client %d: %s: %w", p.c.index, what, err)
+		p.w.violate(Alarm, "client %d: %s: %w", p.c.index, what, err)
 	}
 	return fmt.Errorf("%s: %w", what, err)
 }

@@ -3,7 +3,6 @@ package sim
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -36,8 +35,8 @@ type World struct {
 	timers  []*timer
 	calls   int
 	truth   map[crypto.SessionID]*saved
-	news    bool  // truth has changed since the oracle looked
-	wrong   error // the first violation
+	news    bool       // truth has changed since the oracle looked
+	wrong   *Violation // the first
 	tally   Tally
 
 	auditor auditor
@@ -100,7 +99,7 @@ func shorten(name string) string {
 // Outcome is what came of a schedule.
 type Outcome struct {
 	Seed  uint64
-	Wrong error // nil: nothing
+	Wrong *Violation // nil: nothing
 	Trace []string
 	Tally Tally
 	Hash  uint64 // of the trace, to compare two runs of a seed
@@ -155,15 +154,15 @@ func (w *World) note(client int, what, name, result string) {
 }
 
 // violate records the first thing that must not happen.
-func (w *World) violate(format string, args ...any) {
+func (w *World) violate(kind Kind, format string, args ...any) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.violateHeld(fmt.Errorf(format, args...))
+	w.violateHeld(kind, fmt.Errorf(format, args...))
 }
 
-func (w *World) violateHeld(err error) {
+func (w *World) violateHeld(kind Kind, err error) {
 	if w.wrong == nil {
-		w.wrong = fmt.Errorf("step %d: %w", w.step, err)
+		w.wrong = &Violation{kind, w.step, err}
 	}
 }
 
@@ -205,7 +204,7 @@ func (w *World) advance() bool {
 	w.store.step = w.step
 	w.now += 5 * time.Millisecond
 	if w.step > maxSteps {
-		w.violate("the schedule does not end")
+		w.violate(Stuck, "the schedule does not end")
 		return false
 	}
 	if w.grantTurn() {
@@ -458,5 +457,3 @@ func (p *process) sleep(ctx context.Context, d time.Duration) error {
 		return errKilled
 	}
 }
-
-var errStopped = errors.New("sim: the schedule is over")
