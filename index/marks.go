@@ -43,6 +43,23 @@ func (m *Marks) Mark(kind crypto.BlobKind, id crypto.ID) (known, first bool) {
 	return false, false
 }
 
+// Marked reports whether a row of the blob is marked.
+func (m *Marks) Marked(kind crypto.BlobKind, id crypto.ID) bool {
+	for _, l := range m.x.layers {
+		if !l.filter.has(&id) {
+			continue
+		}
+		for _, s := range l.segments {
+			for i := s.find(&id); i < s.n && *s.nameRef(i) == id; i++ {
+				if loc, ok := s.location(i); ok && loc.Kind == kind && m.bits[s][i/64].Load()>>(i%64)&1 == 1 {
+					return true
+				}
+			}
+		}
+	}
+	return false
+}
+
 // Row is a row of an Index and whether it is marked.
 type Row struct {
 	ID crypto.ID
