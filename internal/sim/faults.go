@@ -353,3 +353,6 @@ func (w *World) deleteNewest(name string) {
 		w.store.apply(newest, nil)
 	}
 }
+
+// Seen returns how many calls there were.
+func (f *Fixed) Seen() int { return f.seen }

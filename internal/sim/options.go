@@ -20,7 +20,7 @@ type Options struct {
 	Bug     Bug
 	Verbose bool   // keep the trace although nothing is wrong
 	Deaf    bool   // false alarms are no violations
-	Fixed   *Fixed // no faults but this
+	Fixed   *Fixed // no faults but this; it counts the calls
 
 	Script [][]Task // what each client does
 	Base   int      // what the repository holds at the start; see bases
@@ -86,6 +86,8 @@ func (r Rates) with(b Bug) Rates {
 		r.Short = max(r.Short, .03)
 	case BugClockDecides:
 		r.Jump = max(r.Jump, .02)
+	case BugBlindTrust, BugMissesSessions:
+		r.Sleep = max(r.Sleep, .03)
 	case BugErrorIsFine:
 		r.Fail, r.Applied = max(r.Fail, .04), max(r.Applied, .04)
 	}
@@ -94,10 +96,34 @@ func (r Rates) with(b Bug) Rates {
 
 // script draws what two to five clients do.
 func script(rng *rand.Rand) [][]Task {
+	if rng.IntN(3) == 0 {
+		return narrow(rng)
+	}
 	clients := make([][]Task, 2+rng.IntN(4))
 	for range 4 + rng.IntN(7) {
 		i := rng.IntN(len(clients))
 		clients[i] = append(clients[i], task(rng))
+	}
+	return clients
+}
+
+// narrow draws a script in which little happens but what is dangerous: writers
+// beside one who forgets and prunes thoroughly, without patience.
+func narrow(rng *rand.Rand) [][]Task {
+	with := func(k TaskKind) Task {
+		t := task(rng)
+		t.Kind, t.Limits, t.Patience, t.Parent = k, gc.Limits{MaxRepack: -1}, 0, true
+		return t
+	}
+	clients := [][]Task{{with(TaskBackup)}, {with(TaskForget), with(TaskPrune)}}
+	if rng.IntN(2) == 0 {
+		clients[0] = append(clients[0], with(TaskBackup))
+	}
+	if rng.IntN(2) == 0 {
+		clients[1] = append(clients[1], with(TaskForget), with(TaskForget), with(TaskPrune))
+	}
+	if rng.IntN(2) == 0 {
+		clients = append(clients, []Task{with([]TaskKind{TaskBackup, TaskPrune, TaskFold, TaskRead, TaskUnforget}[rng.IntN(5)])})
 	}
 	return clients
 }
