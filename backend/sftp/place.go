@@ -1,0 +1,223 @@
+package sftp
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path"
+
+	"github.com/pkg/sftp"
+
+	"vault/backend"
+)
+
+// look finds out whether the repository's directory is there. It returns nil
+// also if it is not but may be made; present says which.
+func (s *Store) look(ctx context.Context, c *conn) error {
+	_, err := s.present(ctx, c)
+	return err
+}
+
+// present reports whether the repository's directory is there; false means
+// that it never was, as far as this store knows, and its parent is.
+func (s *Store) present(ctx context.Context, c *conn) (bool, error) {
+	info, err := stat(ctx, c, s.root)
+	switch {
+	case err == nil && info.IsDir():
+		s.mu.Lock()
+		s.seen = true
+		s.mu.Unlock()
+		return true, nil
+	case err == nil:
+		return false, &marked{kind: backend.ErrUnreachable, err: fmt.Errorf("%s is not a directory", s.root)}
+	case !errors.Is(err, fs.ErrNotExist):
+		return false, unreachable(err)
+	}
+	s.mu.Lock()
+	seen := s.seen
+	s.mu.Unlock()
+	if seen {
+		return false, gone(err)
+	}
+	if _, err := lstat(ctx, c, s.root); err == nil {
+		return false, &marked{kind: backend.ErrUnreachable, err: fmt.Errorf("%s is a symbolic link that leads nowhere", s.root), hint: "is what it leads to mounted on the server?"}
+	} else if !errors.Is(err, fs.ErrNotExist) {
+		return false, unreachable(err)
+	}
+	parent, err := stat(ctx, c, path.Dir(s.root))
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return false, &marked{kind: backend.ErrUnreachable, err: fmt.Errorf("%s: no such directory", path.Dir(s.root)), hint: "is the path right, and is it mounted on the server?"}
+	case err != nil:
+		return false, unreachable(err)
+	case !parent.IsDir():
+		return false, &marked{kind: backend.ErrUnreachable, err: fmt.Errorf("%s is not a directory", path.Dir(s.root))}
+	}
+	return false, nil
+}
+
+// gone says that the ground beneath the repository is no longer there.
+func gone(err error) error {
+	return &marked{kind: backend.ErrUnreachable, err: fmt.Errorf("the repository's directory: %w", err), hint: "was it removed or unmounted on the server?"}
+}
+
+// missing decides what "no such file" means: the object is missing if the
+// place is there, or is one where nothing has been made yet.
+func (s *Store) missing(ctx context.Context, c *conn, err error) error {
+	if !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if lerr := s.look(ctx, c); lerr != nil {
+		return lerr
+	}
+	return err
+}
+
+func stat(ctx context.Context, c *conn, name string) (os.FileInfo, error) {
+	return call(ctx, c, func() (os.FileInfo, error) { return c.client.Stat(name) })
+}
+
+func lstat(ctx context.Context, c *conn, name string) (os.FileInfo, error) {
+	return call(ctx, c, func() (os.FileInfo, error) { return c.client.Lstat(name) })
+}
+
+// openFile opens a file or directory; one that arrives too late is closed.
+func openFile(ctx context.Context, c *conn, name string, flags int) (*sftp.File, error) {
+	return callOr(ctx, c, func() (*sftp.File, error) { return c.client.OpenFile(name, flags) },
+		func(f *sftp.File) { f.Close() })
+}
+
+// closeLater closes a file whose closing cannot fail in a way that matters.
+func closeLater(c *conn, f *sftp.File) {
+	c.pending.Add(1)
+	go func() {
+		defer c.pending.Add(-1)
+		_ = f.Close()
+	}()
+}
+
+// shard makes the sub-directory rel with its parents where they are missing.
+// Their entries may not be durable yet, see entryDurable.
+func (s *Store) shard(ctx context.Context, c *conn, rel string) error {
+	if rel == "" {
+		return s.makeRoot(ctx, c)
+	}
+	err := mkdir(ctx, c, s.dir(rel))
+	if errors.Is(err, fs.ErrNotExist) {
+		if err := s.shard(ctx, c, parentOf(rel)); err != nil {
+			return err
+		}
+		err = mkdir(ctx, c, s.dir(rel))
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		return gone(err)
+	}
+	return s.explain(ctx, c, err)
+}
+
+// makeRoot makes the repository's directory, the last component of its path only.
+func (s *Store) makeRoot(ctx context.Context, c *conn) error {
+	there, err := s.present(ctx, c)
+	if err != nil || there {
+		return err
+	}
+	if err := mkdir(ctx, c, s.root); err != nil {
+		return unreachableBut(s.explain(ctx, c, err))
+	}
+	return s.look(ctx, c)
+}
+
+// unreachableBut is unreachable, except that a full disk stays one.
+func unreachableBut(err error) error {
+	if err == nil || temporary(err) || errors.Is(err, backend.ErrNoSpace) {
+		return err
+	}
+	var m *marked
+	if errors.As(err, &m) && m.kind == backend.ErrNoSpace {
+		return err
+	}
+	return unreachable(err)
+}
+
+// mkdir makes a directory for its owner only. One that exists is fine.
+func mkdir(ctx context.Context, c *conn, dir string) error {
+	err := do(ctx, c, func() error { return c.client.Mkdir(dir) })
+	if err == nil {
+		// A server that knows no modes has its own ideas of access.
+		if err := do(ctx, c, func() error { return c.client.Chmod(dir, 0o700) }); temporary(err) || isContext(err) {
+			return err
+		}
+		return nil
+	}
+	if temporary(err) || isContext(err) || errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if info, serr := stat(ctx, c, dir); serr == nil && info.IsDir() {
+		return nil
+	}
+	return err
+}
+
+func parentOf(rel string) string {
+	if dir := path.Dir(rel); dir != "." {
+		return dir
+	}
+	return ""
+}
+
+// entryDurable makes the entry of the sub-directory rel durable, and those of
+// its parents: another process may have made one and not have come to syncing
+// it, so that each is synced once by every process that relies on it.
+func (s *Store) entryDurable(ctx context.Context, c *conn, rel string) error {
+	s.mu.Lock()
+	known := s.synced[rel]
+	s.mu.Unlock()
+	if known || !c.has.fsync {
+		return nil
+	}
+	var err error
+	if rel == "" {
+		// A parent that we may not read, or that is outside of a chroot, is
+		// left to whoever set up the place.
+		if err = syncDir(ctx, c, path.Dir(s.root)); errors.Is(err, fs.ErrPermission) {
+			err = nil
+		}
+	} else {
+		if err := s.entryDurable(ctx, c, parentOf(rel)); err != nil {
+			return err
+		}
+		err = syncDir(ctx, c, s.dir(parentOf(rel)))
+	}
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	s.synced[rel] = true
+	s.mu.Unlock()
+	return nil
+}
+
+// syncDir makes the entries of a directory durable.
+func syncDir(ctx context.Context, c *conn, dir string) error {
+	if !c.has.fsync {
+		return nil
+	}
+	f, err := openFile(ctx, c, dir, os.O_RDONLY)
+	if err != nil {
+		return err
+	}
+	defer closeLater(c, f)
+	return syncOpenDir(ctx, c, f)
+}
+
+// syncOpenDir syncs an open directory. A file system that cannot sync
+// directories (EINVAL, ENOSYS) leaves nothing more to do.
+func syncOpenDir(ctx context.Context, c *conn, f *sftp.File) error {
+	err := do(ctx, c, f.Sync)
+	if isBadMessage(err) || isUnsupported(err) {
+		return nil
+	}
+	return err
+}

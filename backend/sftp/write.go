@@ -1,0 +1,380 @@
+package sftp
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/pkg/sftp"
+	"golang.org/x/sync/errgroup"
+
+	"vault/internal/durable"
+)
+
+const (
+	chunkSize   = 32 << 10 // of one request; what every server takes
+	writeWindow = 64       // requests of one file under way
+)
+
+// raceTries is how often a Create begins anew whose target was in the way and
+// then was not.
+const raceTries = 4
+
+var chunks = sync.Pool{New: func() any { return new([chunkSize]byte) }}
+
+// errAgain says that the attempt must be made anew, at once.
+var errAgain = errors.New("the object vanished while it was looked at")
+
+// Put implements [backend.Backend].
+func (s *Store) Put(ctx context.Context, name string, data []byte) error {
+	return s.write(ctx, "put", name, data)
+}
+
+// Create implements [backend.Backend]. When it answers fs.ErrExist, what
+// exists is durable. On a server without hard links it fails with
+// errors.ErrUnsupported.
+func (s *Store) Create(ctx context.Context, name string, data []byte) error {
+	return s.write(ctx, "create", name, data)
+}
+
+// upload stores one object, in one or several attempts.
+type upload struct {
+	s         *Store
+	rel       string // the object's directory below the repository's
+	target    string // path on the server
+	data      []byte
+	exclusive bool // the target must not exist
+
+	temp  string // of the latest attempt, as long as it may exist
+	sent  bool   // the target was asked for, and no answer has come
+	stamp int64  // the mark on temp, Unix seconds; 0: none
+}
+
+func (s *Store) write(ctx context.Context, op, name string, data []byte) error {
+	if err := s.begin(ctx, op, name); err != nil {
+		return err
+	}
+	dir, _ := path.Split(name)
+	u := &upload{s: s, rel: strings.TrimSuffix(dir, "/"), target: s.file(name), data: data, exclusive: op == "create"}
+	err := s.retry(ctx, func(ctx context.Context, c *conn) error {
+		err := errAgain
+		for n := 0; err == errAgain && n < raceTries; n++ {
+			err = u.attempt(ctx, c)
+		}
+		return err
+	})
+	if u.temp != "" {
+		s.sweepLater(u.temp)
+	}
+	if err != nil {
+		if errors.Is(err, fs.ErrNotExist) && !isContext(err) {
+			err = unreachable(gone(err))
+		}
+		return s.failed(op, name, err)
+	}
+	return nil
+}
+
+// attempt goes through all steps once.
+func (u *upload) attempt(ctx context.Context, c *conn) (err error) {
+	s := u.s
+	if u.exclusive && !c.has.hardlink {
+		return noLinks(errors.New("the server cannot create exclusively (hardlink@openssh.com)"))
+	}
+	if done, err := u.settle(ctx, c); done || err != nil {
+		return err
+	}
+	f, err := u.open(ctx, c)
+	if err != nil {
+		return err
+	}
+	defer closeLater(c, f)
+	var dir *sftp.File
+	g, gctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return s.entryDurable(gctx, c, u.rel) })
+	if c.has.fsync {
+		g.Go(func() (err error) { dir, err = openFile(gctx, c, s.dir(u.rel), os.O_RDONLY); return err })
+	}
+	g.Go(func() error {
+		err := do(gctx, c, func() error { return f.Chmod(0o600) })
+		if err != nil && (temporary(err) || isContext(err)) {
+			return err
+		}
+		return nil // a server that knows no modes has its own ideas of access
+	})
+	g.Go(func() error { return u.fill(gctx, c, f) })
+	if err = g.Wait(); dir != nil {
+		defer closeLater(c, dir)
+	}
+	if err == nil {
+		if u.exclusive {
+			err = u.link(ctx, c)
+		} else {
+			err = u.replace(ctx, c)
+		}
+		if errors.Is(err, fs.ErrNotExist) {
+			err = errAgain // somebody has swept the temporary file away
+		}
+	}
+	if err == nil || errors.Is(err, fs.ErrExist) {
+		// Whoever was first may not have come to syncing the directory yet,
+		// but our caller will act on the object's existence.
+		if dir != nil {
+			removed := make(chan struct{})
+			go func() { defer close(removed); u.drop(ctx, c) }()
+			serr := syncOpenDir(ctx, c, dir)
+			<-removed
+			if serr != nil {
+				return serr
+			}
+		} else {
+			u.drop(ctx, c)
+		}
+		return err
+	}
+	if !temporary(err) && ctx.Err() == nil {
+		err = s.explain(ctx, c, err)
+		u.drop(ctx, c)
+	}
+	return err
+}
+
+// open makes the temporary file, and its directory if need be.
+func (u *upload) open(ctx context.Context, c *conn) (*sftp.File, error) {
+	u.temp = u.s.dir(u.rel)
+	if u.temp == "/" {
+		u.temp = ""
+	}
+	u.temp += "/" + durable.TempPrefix + u.s.id + "-" + strings.ToLower(rand.Text()[:13])
+	try := func() (*sftp.File, error) {
+		temp := u.temp
+		return callOr(ctx, c, func() (*sftp.File, error) {
+			return c.client.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_EXCL)
+		}, func(f *sftp.File) {
+			_ = f.Close()
+			_ = c.client.Remove(temp)
+		})
+	}
+	f, err := try()
+	if errors.Is(err, fs.ErrNotExist) {
+		if err := u.s.shard(ctx, c, u.rel); err != nil {
+			u.temp = ""
+			return nil, err
+		}
+		f, err = try()
+	}
+	if err != nil && !temporary(err) && ctx.Err() == nil {
+		u.temp = ""
+		err = u.s.explain(ctx, c, err)
+	}
+	return f, err
+}
+
+// fill writes the data and makes it durable.
+func (u *upload) fill(ctx context.Context, c *conn, f *sftp.File) error {
+	g, gctx := errgroup.WithContext(ctx)
+	g.SetLimit(writeWindow)
+	for off := 0; off < len(u.data) && gctx.Err() == nil; off += chunkSize {
+		// A request may outlive this call, so that it must not hold on to
+		// the caller's memory.
+		buf := chunks.Get().(*[chunkSize]byte)
+		n := copy(buf[:], u.data[off:])
+		at := int64(off)
+		g.Go(func() error {
+			_, err := callOr(gctx, c, func() (int, error) {
+				n, err := f.WriteAt(buf[:n], at)
+				chunks.Put(buf)
+				return n, err
+			}, nil)
+			return err
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return fmt.Errorf("write: %w", err)
+	}
+	if !c.has.fsync {
+		return nil
+	}
+	if err := do(ctx, c, f.Sync); err != nil {
+		return fmt.Errorf("fsync: %w", err)
+	}
+	return nil
+}
+
+// replace gives the temporary file its name, which may be in use.
+func (u *upload) replace(ctx context.Context, c *conn) error {
+	temp := u.temp
+	if c.has.posixRename {
+		u.sent = true
+		err := do(ctx, c, func() error { return c.client.PosixRename(temp, u.target) })
+		return u.answered(ctx, err)
+	}
+	// RENAME of version 3 must refuse a name in use. That suffices for a new
+	// name; an old one cannot be replaced without a gap.
+	err := u.answered(ctx, do(ctx, c, func() error { return c.client.Rename(temp, u.target) }))
+	if err != nil && !temporary(err) && ctx.Err() == nil {
+		if _, serr := lstat(ctx, c, u.target); serr == nil {
+			return &marked{kind: errors.ErrUnsupported, err: fmt.Errorf("replace an object without posix-rename@openssh.com: %w", err),
+				hint: "the server's SFTP cannot replace files in one step; OpenSSH can"}
+		}
+	}
+	return err
+}
+
+// link gives the temporary file its name if that is free.
+func (u *upload) link(ctx context.Context, c *conn) error {
+	temp := u.temp
+	u.sent = true
+	err := u.answered(ctx, do(ctx, c, func() error { return c.client.Link(temp, u.target) }))
+	if err == nil || u.sent || errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	// "Failure" and "permission denied" have many reasons: look.
+	info, serr := lstat(ctx, c, u.target)
+	switch {
+	case serr == nil && info.Mode().IsRegular():
+		return fmt.Errorf("link: %w", fs.ErrExist)
+	case serr == nil:
+		return errors.New("something that is not a regular file is in the way")
+	case !errors.Is(serr, fs.ErrNotExist):
+		return serr
+	case errors.Is(err, fs.ErrPermission), isUnsupported(err):
+		// We have just made a file here, so that it is not about permissions.
+		return noLinks(fmt.Errorf("hard links: %w", err))
+	}
+	if err = u.s.explain(ctx, c, err); isFailure(err) && !isMarked(err) {
+		return u.retryLink(ctx, c, err)
+	}
+	return err
+}
+
+func noLinks(err error) error {
+	return &marked{kind: errors.ErrUnsupported, err: err,
+		hint: "the server, or its file system, cannot make hard links: only a repository for a single writer is safe there"}
+}
+
+// retryLink tries once more to link: the name was in use and then was not, or
+// the file system cannot link at all and does not say so.
+func (u *upload) retryLink(ctx context.Context, c *conn, first error) error {
+	temp := u.temp
+	u.sent = true
+	err := u.answered(ctx, do(ctx, c, func() error { return c.client.Link(temp, u.target) }))
+	if err == nil || u.sent {
+		return err
+	}
+	if info, serr := lstat(ctx, c, u.target); serr == nil && info.Mode().IsRegular() {
+		return fmt.Errorf("link: %w", fs.ErrExist)
+	}
+	return first
+}
+
+// answered notes that the server has decided about the target, if it has.
+func (u *upload) answered(ctx context.Context, err error) error {
+	if !temporary(err) && (err == nil || ctx.Err() == nil) {
+		u.sent = false
+	}
+	return err
+}
+
+func isMarked(err error) bool {
+	var m *marked
+	return errors.As(err, &m)
+}
+
+// settle ends what an earlier attempt has left undecided. Done says that it
+// had stored the object. When it returns nothing, the earlier attempt can no
+// longer change anything: its temporary file is gone.
+func (u *upload) settle(ctx context.Context, c *conn) (done bool, err error) {
+	if u.temp == "" {
+		return false, nil
+	}
+	// A link is another name of the same file: mark one and look at the other.
+	if u.exclusive && u.sent && u.stamp == 0 {
+		var b [4]byte
+		rand.Read(b[:])
+		stamp := 1<<30 + int64(binary.BigEndian.Uint32(b[:])>>2)
+		at := time.Unix(stamp, 0)
+		temp := u.temp
+		switch err := do(ctx, c, func() error { return c.client.Chtimes(temp, at, at) }); {
+		case err == nil:
+			u.stamp = stamp
+		case !errors.Is(err, fs.ErrNotExist):
+			return false, err
+		}
+	}
+	temp := u.temp
+	if err := do(ctx, c, func() error { return c.client.Remove(temp) }); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return false, err
+	}
+	if u.exclusive && u.sent { // a rename can be repeated
+		if done, err = u.landed(ctx, c); err != nil {
+			return false, err
+		}
+	}
+	u.temp, u.sent, u.stamp = "", false, 0
+	if !done {
+		return false, nil
+	}
+	if err := u.s.entryDurable(ctx, c, u.rel); err != nil {
+		return false, err
+	}
+	return true, syncDir(ctx, c, u.s.dir(u.rel))
+}
+
+// landed reports whether the request whose answer was lost had stored the object.
+func (u *upload) landed(ctx context.Context, c *conn) (bool, error) {
+	info, err := lstat(ctx, c, u.target)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return false, nil
+	case err != nil:
+		return false, err
+	case u.stamp != 0:
+		return info.ModTime().Unix() == u.stamp, nil
+	}
+	// The temporary file was gone before it could be marked: somebody has
+	// swept it away.
+	same, err := u.holdsData(ctx, c, info.Size())
+	if err != nil || !same {
+		return false, err
+	}
+	return false, &marked{kind: nil, err: errors.New("the connection broke while the object was created, and what is there is the same: nobody can tell who has made it"),
+		hint: "read the object to see whose it is"}
+}
+
+// holdsData reports whether the target holds what was to be stored.
+func (u *upload) holdsData(ctx context.Context, c *conn, size int64) (bool, error) {
+	if size != int64(len(u.data)) {
+		return false, nil
+	}
+	f, err := openFile(ctx, c, u.target, os.O_RDONLY)
+	if err != nil {
+		return false, err
+	}
+	defer closeLater(c, f)
+	got, err := call(ctx, c, func() ([]byte, error) {
+		buf := make([]byte, size)
+		n, err := f.ReadAt(buf, 0)
+		return buf[:n], err
+	})
+	return string(got) == string(u.data), err
+}
+
+// drop removes the temporary file. If that fails, Sweep will.
+func (u *upload) drop(ctx context.Context, c *conn) {
+	if u.temp == "" {
+		return
+	}
+	temp := u.temp
+	if err := do(ctx, c, func() error { return c.client.Remove(temp) }); err == nil || errors.Is(err, fs.ErrNotExist) {
+		u.temp = ""
+	}
+}

@@ -1,0 +1,145 @@
+package netfault
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"testing"
+	"time"
+)
+
+// echo starts a server that returns what it is sent.
+func echo(t *testing.T) string {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go func() { defer c.Close(); io.Copy(c, c) }()
+		}
+	}()
+	return l.Addr().String()
+}
+
+func start(t *testing.T) (*Proxy, *net.TCPConn) {
+	p, err := New(echo(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { p.Close() })
+	return p, dial(t, p)
+}
+
+func dial(t *testing.T, p *Proxy) *net.TCPConn {
+	c, err := net.Dial("tcp", p.Addr())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	c.SetDeadline(time.Now().Add(10 * time.Second))
+	return c.(*net.TCPConn)
+}
+
+// around sends n bytes and waits until they are back.
+func around(t *testing.T, c net.Conn, n int) time.Duration {
+	t.Helper()
+	begin := time.Now()
+	want := bytes.Repeat([]byte("0123456789"), n/10+1)[:n]
+	go c.Write(want)
+	got := make([]byte, n)
+	if _, err := io.ReadFull(c, got); err != nil || !bytes.Equal(got, want) {
+		t.Fatalf("echo of %d bytes: %v", n, err)
+	}
+	return time.Since(begin)
+}
+
+func TestPlain(t *testing.T) {
+	p, c := start(t)
+	around(t, c, 1<<20)
+	c.CloseWrite()
+	if n, err := c.Read(make([]byte, 1)); err != io.EOF {
+		t.Errorf("after the end: %d, %v", n, err)
+	}
+	if s := p.Stats(); s.Connections != 1 || s.Up != 1<<20 || s.Down != 1<<20 {
+		t.Errorf("stats %+v", s)
+	}
+}
+
+func TestLatency(t *testing.T) {
+	p, c := start(t)
+	p.SetLatency(30 * time.Millisecond)
+	if took := around(t, c, 10); took < 60*time.Millisecond {
+		t.Errorf("a round trip took %v", took)
+	}
+	if took := around(t, c, 1<<20); took > 2*time.Second { // many packets, one latency
+		t.Errorf("a megabyte took %v", took)
+	}
+}
+
+func TestBandwidth(t *testing.T) {
+	p, c := start(t)
+	p.SetBandwidth(1 << 20)
+	if took := around(t, c, 512<<10); took < 500*time.Millisecond { // both ways, a quarter of a second free
+		t.Errorf("half a megabyte took %v", took)
+	}
+}
+
+func TestBlackHole(t *testing.T) {
+	p, c := start(t)
+	around(t, c, 10)
+	p.SetBlackHole(true)
+	c.Write([]byte("lost?"))
+	c.SetReadDeadline(time.Now().Add(50 * time.Millisecond))
+	if _, err := c.Read(make([]byte, 10)); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Fatalf("read from a black hole: %v", err)
+	}
+	c.SetReadDeadline(time.Now().Add(5 * time.Second))
+	p.SetBlackHole(false)
+	got := make([]byte, 5)
+	if _, err := io.ReadFull(c, got); err != nil || string(got) != "lost?" {
+		t.Errorf("after the hole: %q, %v", got, err)
+	}
+}
+
+func TestReset(t *testing.T) {
+	p, c := start(t)
+	around(t, c, 10)
+	if n := p.Reset(); n != 1 {
+		t.Errorf("%d connections reset", n)
+	}
+	if _, err := c.Read(make([]byte, 1)); err == nil || err == io.EOF {
+		t.Errorf("read after a reset: %v", err)
+	}
+	c = dial(t, p)
+	p.ResetAfter(100_000)
+	go c.Write(make([]byte, 1<<20))
+	n, err := io.Copy(io.Discard, c)
+	if err == nil || n > 100_000 {
+		t.Errorf("read %d bytes, %v", n, err)
+	}
+	around(t, dial(t, p), 1<<20) // one time only
+	p.SetRefuse(true)
+	if _, err := dial(t, p).Read(make([]byte, 1)); err == nil {
+		t.Error("a refused connection can be read")
+	}
+}
+
+func TestHalfClose(t *testing.T) {
+	p, c := start(t)
+	around(t, c, 10)
+	p.HalfClose()
+	if _, err := c.Read(make([]byte, 1)); err != io.EOF {
+		t.Errorf("read: %v", err)
+	}
+	if _, err := c.Write([]byte("x")); err != nil {
+		t.Errorf("write: %v", err)
+	}
+}
