@@ -127,6 +127,16 @@ func (r *Repo) append(ctx context.Context, id crypto.SessionID, e Event, wanted 
 	}
 }
 
+// Forgotten returns the backups that were forgotten and that no collection has
+// begun to drop, oldest first: those that Unforget brings back.
+func (r *Repo) Forgotten(ctx context.Context) ([]*snapshot.Backup, error) {
+	v, err := r.refresh(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return v.backupsThat(func(l lifecycle) bool { return l.state == EventForget }), nil
+}
+
 // Events returns what happened to a backup after its commit, oldest first.
 func (r *Repo) Events(ctx context.Context, id crypto.SessionID) ([]Event, error) {
 	v, err := r.current(ctx)

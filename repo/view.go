@@ -327,13 +327,19 @@ func (v *view) tolerate(err error) bool {
 // backups returns the visible backups: commits of kind backup, not void, not
 // forgotten; ascending by time, ties by id.
 func (v *view) backups() []*snapshot.Backup {
+	return v.backupsThat(func(l lifecycle) bool { return !l.forgotten() })
+}
+
+// backupsThat returns the backups with a lifecycle that is wanted, in the same
+// order.
+func (v *view) backupsThat(wanted func(lifecycle) bool) []*snapshot.Backup {
 	var list []*snapshot.Backup
 	for sid, c := range v.commits {
 		if c.Kind != snapshot.CommitBackup {
 			continue
 		}
 		l := v.events[sid]
-		if l.forgotten() {
+		if !wanted(l) {
 			continue
 		}
 		b := c.Backup
