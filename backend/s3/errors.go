@@ -23,6 +23,13 @@ import (
 // it under a retention period or a legal hold. The object is untouched.
 var ErrLocked = errors.New("object locked")
 
+// Answers that no store gives, but a web page does that stands before the
+// network, or at a wrong address.
+var (
+	errNoETag    = errors.New("the answer carries no ETag, as a store's would")
+	errNoListing = errors.New("the answer is no listing")
+)
+
 // verdict is what a failed request means.
 type verdict struct {
 	kind      error // as in [backend.Error]
@@ -41,6 +48,8 @@ func judge(err error) verdict {
 	switch {
 	case err == fs.ErrNotExist:
 		return verdict{kind: fs.ErrNotExist, unmade: true}
+	case errors.Is(err, errNoETag), errors.Is(err, errNoListing):
+		return verdict{kind: backend.ErrUnreachable, unmade: true, hint: notS3}
 	case errors.As(err, &network):
 		return judgeNetwork(network.err)
 	case errors.As(err, &api):

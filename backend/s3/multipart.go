@@ -65,9 +65,7 @@ func (s *Store) putPart(ctx context.Context, name, id string, number int, data [
 	}
 	err := s.retry(ctx, func() error {
 		got, err := s.core.PutObjectPart(ctx, s.cfg.Bucket, s.key(name), id, number, bytes.NewReader(data), int64(len(data)), opts)
-		if part.ETag = got.ETag; err == nil && part.ETag == "" {
-			return errNoETag
-		}
+		part.ETag = got.ETag
 		return err
 	})
 	return part, err

@@ -46,6 +46,12 @@ import (
 	"vault/backend"
 )
 
+func init() {
+	// After the last of its tries, which is the first here, the library would
+	// wait as if there were another.
+	minio.DefaultRetryUnit = 0
+}
+
 // Store is a [backend.Backend] in a bucket. Use [Open].
 type Store struct {
 	cfg    Config // with its defaults filled in

@@ -18,6 +18,9 @@ import (
 
 var bg = context.Background()
 
+// bucketOptions make a plain bucket.
+var bucketOptions minio.MakeBucketOptions
+
 // config returns the way into a server's bucket, with retries that are quick.
 func config(srv *s3test.Server, bucket string) Config {
 	return Config{
@@ -70,6 +73,7 @@ func mustCount(t *testing.T, what string, c *counter, want map[string]int) {
 }
 
 func TestContract(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		name   string
 		server s3test.Options
@@ -78,11 +82,11 @@ func TestContract(t *testing.T) {
 	}{
 		{name: "plain"},
 		{name: "prefix", change: func(c *Config) { c.Prefix = "some/where" }},
-		{name: "parts", change: func(c *Config) { c.PartSize = minPartSize }},
-		{name: "one connection", change: func(c *Config) { c.Connections = 1 }},
+		{name: "parts, one connection", change: func(c *Config) { c.PartSize, c.Connections = minPartSize, 1 }},
 		{name: "versioned", server: s3test.Options{Versioning: true}, change: func(c *Config) { c.Prefix = "v" }},
 	} {
 		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
 			srv := s3test.Start(t, c.server)
 			var n atomic.Int32
 			backendtest.Run(t, func(t testing.TB) backend.Backend {

@@ -1,6 +1,8 @@
 package s3
 
 import (
+	"bufio"
+	"bytes"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -128,8 +130,44 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		b.left = -1
 	}
 	resp.Body = b
+	return checkAnswer(op, resp)
+}
+
+// checkAnswer makes sure that an answer is what the library takes it for. It
+// would find an empty listing in any document, and an object in any page.
+func checkAnswer(op string, resp *http.Response) (*http.Response, error) {
+	if resp.StatusCode/100 != 2 {
+		return resp, nil
+	}
+	var err error
+	switch op {
+	case OpGet, OpStat, OpPut, OpCreate, OpPart:
+		if resp.Header.Get("Etag") == "" {
+			err = errNoETag
+		}
+	case OpList, OpVersions:
+		r := bufio.NewReaderSize(resp.Body, listingHead)
+		head, rerr := r.Peek(listingHead)
+		switch {
+		case rerr != nil && rerr != io.EOF:
+			err = rerr
+		case !bytes.Contains(head, []byte("<ListBucketResult")) && !bytes.Contains(head, []byte("<ListVersionsResult")):
+			err = errNoListing
+		}
+		resp.Body = struct {
+			io.Reader
+			io.Closer
+		}{r, resp.Body}
+	}
+	if err != nil {
+		resp.Body.Close()
+		return nil, err
+	}
 	return resp, nil
 }
+
+// listingHead is within how many bytes a listing begins.
+const listingHead = 1 << 10
 
 func closeBody(req *http.Request) {
 	if req.Body != nil {

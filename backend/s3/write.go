@@ -26,8 +26,6 @@ const tokenKey = "Vault-Token"
 // they are most of the bytes, and read seldom.
 const packsDir = "packs/"
 
-var errNoETag = errors.New("the answer carries no ETag, as a store's would")
-
 // Put implements [backend.Backend]. Data of more than [Config].PartSize bytes
 // goes up in parts, several at once.
 func (s *Store) Put(ctx context.Context, name string, data []byte) error {
@@ -161,9 +159,6 @@ func (s *Store) send(ctx context.Context, p *upload) error {
 	}
 	if info.VersionID != "" {
 		s.versioned.Store(true)
-	}
-	if info.ETag == "" {
-		return errNoETag
 	}
 	return nil
 }

@@ -1,0 +1,398 @@
+package s3
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"math/rand/v2"
+	"sync"
+	"testing"
+	"time"
+
+	"vault/backend"
+	"vault/backend/s3/s3test"
+)
+
+// noise returns n random bytes, the same every time.
+func noise(n int) []byte {
+	data := make([]byte, n)
+	rand.NewChaCha8([32]byte{1}).Read(data)
+	return data
+}
+
+func mustHold(t *testing.T, s *Store, name string, want []byte) {
+	t.Helper()
+	got, err := backend.ReadAll(bg, s, name, 1<<30)
+	if err != nil || !bytes.Equal(got, want) {
+		t.Fatalf("%s: got %d bytes (%v), want %d others", name, len(got), err, len(want))
+	}
+}
+
+// faulty returns a store behind a front, over a fresh bucket.
+func faulty(t *testing.T, change func(*Config)) (*Store, *front) {
+	t.Helper()
+	srv := s3test.Start(t, s3test.Options{})
+	srv.MakeBucket(t, "bucket", bucketOptions)
+	f := newFront(t, srv)
+	cfg := f.config(srv, "bucket")
+	if change != nil {
+		change(&cfg)
+	}
+	return mustOpen(t, cfg), f
+}
+
+// temporary are failures after which the same request succeeds.
+var temporary = map[string]fault{
+	"reset":       {reset: true},
+	"lost answer": {lose: true},
+	"500":         {status: 500, code: "InternalError"},
+	"502":         {status: 502, text: "<html>Bad Gateway</html>"},
+	"503":         {status: 503, code: "SlowDown"},
+	"429":         {status: 429, code: "TooManyRequests"},
+	"504":         {status: 504},
+	"400 timeout": {status: 400, code: "RequestTimeout"},
+	"400 digest":  {status: 400, code: "BadDigest"},
+	"409":         {status: 409, code: "OperationAborted"},
+	"stuck":       {hang: true},
+}
+
+func TestTemporary(t *testing.T) {
+	t.Parallel()
+	s, f := faulty(t, func(c *Config) { c.Stall = 250 * time.Millisecond })
+	data := noise(100_000)
+	i := 0
+	for what, x := range temporary {
+		for _, op := range []string{OpPut, OpCreate, OpGet, OpList, OpStat, OpDelete} {
+			i++
+			name := fmt.Sprintf("packs/%d", i)
+			f.do(until(op, 2, x))
+			var err error
+			if op == OpCreate {
+				err = s.Create(bg, name, data)
+			} else {
+				err = s.Put(bg, name, data)
+			}
+			if err != nil {
+				t.Errorf("%s of %s: store: %v", what, op, err)
+				continue
+			}
+			mustHold(t, s, name, data)
+			seen := 0
+			for _, err := range s.List(bg, "packs/") {
+				if seen++; err != nil {
+					t.Errorf("%s of %s: list: %v", what, op, err)
+				}
+			}
+			if seen != 1 {
+				t.Errorf("%s of %s: listed %d objects", what, op, seen)
+			}
+			if err := s.Delete(bg, name); err != nil {
+				t.Errorf("%s of %s: delete: %v", what, op, err)
+			}
+			if n := f.count(op); n < 3 {
+				t.Errorf("%s of %s: only %d requests, the fault did not happen", what, op, n)
+			}
+		}
+	}
+}
+
+// TestFinal: what time cannot mend is not tried again, and has its kind.
+func TestFinal(t *testing.T) {
+	t.Parallel()
+	s, f := faulty(t, nil)
+	if err := s.Put(bg, "x", []byte("x")); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		fault fault
+		kind  error
+	}{
+		{fault{status: 403, code: "AccessDenied"}, backend.ErrPermission},
+		{fault{status: 403, code: "InvalidAccessKeyId"}, backend.ErrPermission},
+		{fault{status: 403, code: "SignatureDoesNotMatch"}, backend.ErrPermission},
+		{fault{status: 403, code: "RequestTimeTooSkewed"}, backend.ErrPermission},
+		{fault{status: 400, code: "ExpiredToken"}, backend.ErrPermission},
+		{fault{status: 401}, backend.ErrPermission},
+		{fault{status: 403, code: "QuotaExceeded"}, backend.ErrNoSpace},
+		{fault{status: 507, code: "InsufficientStorage"}, backend.ErrNoSpace},
+		{fault{status: 507, code: "XMinioStorageFull"}, backend.ErrNoSpace},
+		{fault{status: 507, text: "full"}, backend.ErrNoSpace},
+		{fault{status: 404, code: "NoSuchBucket"}, backend.ErrUnreachable},
+		{fault{status: 404, text: "<html><body>not found</body></html>"}, backend.ErrUnreachable},
+		{fault{status: 404}, backend.ErrUnreachable},
+		{fault{status: 301, code: "PermanentRedirect"}, backend.ErrUnreachable},
+		{fault{status: 200, text: "<html>log in to the network here</html>"}, backend.ErrUnreachable},
+		{fault{status: 400, code: "InvalidRequest"}, nil},
+	} {
+		f.do(until("", 100, c.fault))
+		_, lerr := first(s)
+		_, gerr := s.Get(bg, "x", 0, 10)
+		errs := map[string]error{"list": lerr, "get": gerr, "put": s.Put(bg, "x", []byte("y")), "create": s.Create(bg, "y", []byte("y")), "delete": s.Delete(bg, "x")}
+		for op, err := range errs {
+			if err == nil || c.kind != nil && !errors.Is(err, c.kind) {
+				t.Errorf("%+v: %s: got %v, want %v", c.fault, op, err, c.kind)
+			}
+			if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrExist) {
+				t.Errorf("%+v: %s: misleading %v", c.fault, op, err)
+			}
+			if c.kind != nil && backend.Hint(err) == "" {
+				t.Errorf("%+v: %s: no hint", c.fault, op)
+			}
+		}
+		for _, op := range []string{OpList, OpGet, OpPut, OpCreate, OpStat} {
+			if n := f.count(op); n != 1 {
+				t.Errorf("%+v: %d requests of %s, want 1", c.fault, n, op)
+			}
+		}
+	}
+	f.do(nil)
+	mustHold(t, s, "x", []byte("x"))
+}
+
+// first returns the first object of the whole listing.
+func first(s *Store) (backend.Info, error) {
+	for info, err := range s.List(bg, "") {
+		return info, err
+	}
+	return backend.Info{}, nil
+}
+
+// TestLostCreate: a create whose answer was lost knows its own success from
+// another's, even when the data are the same.
+func TestLostCreate(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name  string
+		size  int
+		fault fault
+		found fault // what happens to the look that settles it
+		other bool  // somebody else has made it before
+		want  error
+	}{
+		{name: "own", size: 100, fault: fault{lose: true}},
+		{name: "own, empty", size: 0, fault: fault{lose: true}},
+		{name: "own, refused after it took effect", size: 100, fault: fault{lose: true}, found: fault{status: 503, code: "SlowDown"}},
+		{name: "another's", size: 100, fault: fault{lose: true}, other: true, want: fs.ErrExist},
+		{name: "never made", size: 100, fault: fault{reset: true}},
+		{name: "another's, never asked", size: 100, fault: fault{status: 500}, other: true, want: fs.ErrExist},
+		{name: "metadata dropped", size: 100, fault: fault{lose: true}, found: fault{dropMeta: true}, want: fs.ErrExist},
+		{name: "look refused", size: 100, fault: fault{lose: true}, found: fault{status: 403, code: "AccessDenied"}, want: backend.ErrPermission},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			s, f := faulty(t, nil)
+			data := noise(c.size)
+			if c.other {
+				if err := s.Create(bg, "commits/c", data); err != nil {
+					t.Fatal(err)
+				}
+			}
+			f.do(func(op string, n int) *fault {
+				switch {
+				case op == OpCreate && n == 0:
+					return &c.fault
+				case op == OpStat && n == 0 && c.found != fault{}:
+					return &c.found
+				}
+				return nil
+			})
+			if err := s.Create(bg, "commits/c", data); !errors.Is(err, c.want) {
+				t.Errorf("create: %v, want %v", err, c.want)
+			}
+			f.do(nil)
+			mustHold(t, s, "commits/c", data)
+		})
+	}
+}
+
+// TestConflict: 409 on a conditional put means nothing but "again".
+func TestConflict(t *testing.T) {
+	t.Parallel()
+	s, f := faulty(t, nil)
+	f.do(until(OpCreate, 3, fault{status: 409, code: "ConditionalRequestConflict"}))
+	if err := s.Create(bg, "x", []byte("x")); err != nil {
+		t.Fatal(err)
+	}
+	if n := f.count(OpCreate); n != 4 {
+		t.Errorf("%d requests, want 4", n)
+	}
+	f.do(until(OpCreate, 99, fault{status: 501, code: "NotImplemented"}))
+	if err := s.Create(bg, "y", []byte("y")); !errors.Is(err, errors.ErrUnsupported) || f.count(OpCreate) != 1 {
+		t.Errorf("a store without conditional put: %v after %d requests", err, f.count(OpCreate))
+	}
+}
+
+func TestUnguardedCreate(t *testing.T) {
+	t.Parallel()
+	s, f := faulty(t, func(c *Config) { c.NoConditionalPut = true })
+	if err := s.Create(bg, "x", []byte("x")); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Create(bg, "x", []byte("y")); !errors.Is(err, fs.ErrExist) {
+		t.Errorf("create again: %v", err)
+	}
+	mustHold(t, s, "x", []byte("x"))
+	if n := f.count(OpCreate); n != 0 {
+		t.Errorf("%d conditional requests", n)
+	}
+}
+
+// TestRaceConnections: racing creates go over connections of their own.
+func TestRaceConnections(t *testing.T) {
+	t.Parallel()
+	const racers = 16
+	s, f := faulty(t, nil)
+	for round := range 3 {
+		f.do(func(string, int) *fault { return &fault{delay: 50 * time.Millisecond} })
+		var wg sync.WaitGroup
+		errs := make([]error, racers)
+		for i := range errs {
+			wg.Go(func() { errs[i] = s.Create(bg, fmt.Sprintf("probe-%d", round), []byte{byte(i)}) })
+		}
+		wg.Wait()
+		won := 0
+		for _, err := range errs {
+			if err == nil {
+				won++
+			} else if !errors.Is(err, fs.ErrExist) {
+				t.Error(err)
+			}
+		}
+		if won != 1 || len(f.conns) != racers {
+			t.Errorf("%d of %d won over %d connections", won, racers, len(f.conns))
+		}
+	}
+}
+
+// TestReaderGoesOn: a reader whose connection breaks reads the rest of the
+// same version, and of no other.
+func TestReaderGoesOn(t *testing.T) {
+	t.Parallel()
+	s, f := faulty(t, nil)
+	data := noise(3 << 20)
+	if err := s.Put(bg, "packs/p", data); err != nil {
+		t.Fatal(err)
+	}
+	for _, n := range []int64{-1, int64(len(data)) - 1000} {
+		f.do(until(OpGet, 4, fault{cut: 400_000}))
+		r, err := s.Get(bg, "packs/p", 1000, n)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := io.ReadAll(r)
+		if err != nil || !bytes.Equal(got, data[1000:]) || f.count(OpGet) != 5 {
+			t.Errorf("read %d bytes over %d connections, %v", len(got), f.count(OpGet), err)
+		}
+		r.Close()
+	}
+
+	f.do(at(OpGet, 0, fault{cut: 400_000}))
+	r, err := s.Get(bg, "packs/p", 0, -1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Put(bg, "packs/p", noise(3<<20 + 1)[1:]); err != nil {
+		t.Fatal(err)
+	}
+	got, err := io.ReadAll(r)
+	if err == nil || len(got) > 400_000 || !bytes.Equal(got, data[:len(got)]) {
+		t.Errorf("a reader mixes versions: %d bytes, %v", len(got), err)
+	}
+	if _, again := r.Read(make([]byte, 1)); again == nil {
+		t.Error("a reader that failed reads on")
+	}
+	r.Close()
+
+	// It gives up in the end, and is not confused with the end of the object.
+	f.do(func(op string, n int) *fault {
+		if op != OpGet || n == 0 {
+			return &fault{cut: 400_000}
+		}
+		return &fault{reset: true}
+	})
+	if got, err := backend.ReadAll(bg, s, "packs/p", 1<<30); !errors.Is(err, backend.ErrUnreachable) || got != nil {
+		t.Errorf("read: %d bytes, %v", len(got), err)
+	}
+}
+
+// TestParts: an upload in parts survives lost parts and a lost completion, and
+// leaves nothing behind when it fails.
+func TestParts(t *testing.T) {
+	t.Parallel()
+	s, f := faulty(t, func(c *Config) { c.PartSize = minPartSize })
+	data := noise(minPartSize + 17)
+	for what, plan := range map[string]func(string, int) *fault{
+		"parts":               until(OpPart, 2, fault{reset: true}),
+		"answers of parts":    until(OpPart, 2, fault{lose: true}),
+		"start":               until(OpStart, 2, fault{lose: true}),
+		"completion":          until(OpComplete, 2, fault{reset: true}),
+		"completion's answer": at(OpComplete, 0, fault{lose: true}),
+	} {
+		f.do(plan)
+		if err := s.Put(bg, "packs/"+what[:3]+what[len(what)-3:], data); err != nil {
+			t.Errorf("lost %s: %v", what, err)
+			continue
+		}
+		mustHold(t, s, "packs/"+what[:3]+what[len(what)-3:], data)
+	}
+	f.do(until(OpPart, 99, fault{status: 507, code: "InsufficientStorage"}))
+	if err := s.Put(bg, "packs/full", data); !errors.Is(err, backend.ErrNoSpace) {
+		t.Errorf("parts on a full store: %v", err)
+	}
+	if n := f.count(OpAbort); n != 1 {
+		t.Errorf("a failed upload was aborted %d times", n)
+	}
+	if _, err := s.Get(bg, "packs/full", 0, -1); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("a failed upload left: %v", err)
+	}
+}
+
+// TestStuck: a request without progress ends in time, one with slow progress
+// goes on.
+func TestStuck(t *testing.T) {
+	t.Parallel()
+	s, f := faulty(t, func(c *Config) {
+		c.Stall, c.Retry.Tries = 300*time.Millisecond, 2
+		c.LimitDownload = 1 << 20
+	})
+	if err := s.Put(bg, "x", noise(2<<20)); err != nil {
+		t.Fatal(err)
+	}
+	for _, x := range []fault{{hang: true}, {swallow: true}} {
+		f.do(until("", 99, x))
+		start := time.Now()
+		err := s.Put(bg, "y", noise(20<<20))
+		if !errors.Is(err, backend.ErrUnreachable) || errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("%+v: put: %v", x, err)
+		}
+		if took := time.Since(start); took < 500*time.Millisecond || took > 5*time.Second {
+			t.Errorf("%+v: two tries took %v", x, took)
+		}
+		ctx, cancel := context.WithTimeout(bg, 50*time.Millisecond)
+		if _, err := s.Get(ctx, "x", 0, -1); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("%+v: get: %v", x, err)
+		}
+		cancel()
+	}
+	f.do(nil)
+	start := time.Now()
+	mustHold(t, s, "x", noise(2<<20))
+	if took := time.Since(start); took < 1500*time.Millisecond {
+		t.Errorf("2 MiB at 1 MiB/s took %v", took)
+	}
+}
+
+func TestUploadLimit(t *testing.T) {
+	t.Parallel()
+	s, _ := faulty(t, func(c *Config) { c.LimitUpload = 2 << 20 })
+	start := time.Now()
+	if err := s.Put(bg, "x", noise(3<<20)); err != nil {
+		t.Fatal(err)
+	}
+	if took := time.Since(start); took < 1100*time.Millisecond {
+		t.Errorf("3 MiB at 2 MiB/s took %v", took)
+	}
+}
