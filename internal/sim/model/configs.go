@@ -216,6 +216,7 @@ func Configs() []Config {
 		},
 		{
 			Name:    "large-straggler",
+			Why:     "a straggling collector and a writer",
 			Large:   true,
 			Commits: one(),
 			Procs:   []Proc{writer(b0 | b1), collector(2), {Role: Collector, Rounds: 1}},
@@ -223,6 +224,7 @@ func Configs() []Config {
 		},
 		{
 			Name:    "large-writers",
+			Why:     "two writers, parents and a second session, two generations",
 			Large:   true,
 			Commits: one(evForget),
 			Procs:   []Proc{writer(b0 | b1), {Role: Writer, Need: b0 | b1, Parents: true, Rounds: 1}, collector(2)},
@@ -230,6 +232,7 @@ func Configs() []Config {
 		},
 		{
 			Name:    "large-collectors",
+			Why:     "two writers and two collectors",
 			Large:   true,
 			Commits: two(evForget),
 			Procs:   []Proc{writer(b0 | b1 | b2), {Role: Writer, Need: b1, Parents: true}, collector(1), collector(1)},
@@ -237,6 +240,7 @@ func Configs() []Config {
 		},
 		{
 			Name:    "large-late",
+			Why:     "two generations; any two requests arrive twice; commits time out",
 			Large:   true,
 			Commits: one(evForget),
 			Procs:   []Proc{{Role: Writer, Need: b0 | b1, Rounds: 1}, collector(2)},
@@ -265,6 +269,7 @@ func Configs() []Config {
 		},
 		{
 			Name:    "large-chain",
+			Why:     "a checkpoint in a chain of sessions, three generations, a third blob",
 			Large:   true,
 			Commits: one(evForget),
 			Procs:   []Proc{{Role: Writer, Need: b0 | b1 | b2, Later: b0 | b2, Mode: Chain, Parents: true, Rounds: 1}, collector(3)},
@@ -272,6 +277,7 @@ func Configs() []Config {
 		},
 		{
 			Name:    "large-beside",
+			Why:     "a checkpoint beside the session, another writer, two generations",
 			Large:   true,
 			Commits: one(evForget),
 			Procs:   []Proc{{Role: Writer, Need: b0 | b1, Later: b0, Mode: Beside, Rounds: 1}, writer(b1), collector(2)},
@@ -279,6 +285,7 @@ func Configs() []Config {
 		},
 		{
 			Name:    "large-rest",
+			Why:     "the same, and the commit names the rest only",
 			Large:   true,
 			Commits: one(evForget),
 			Procs:   []Proc{{Role: Writer, Need: b0 | b1, Later: b0, Mode: BesideRest, Rounds: 1}, writer(b1), collector(2)},
@@ -286,6 +293,7 @@ func Configs() []Config {
 		},
 		{
 			Name:    "large-reader",
+			Why:     "a reader, a writer and two collectors",
 			Large:   true,
 			Commits: one(),
 			Procs:   []Proc{{Role: Reader}, {Role: Writer, Need: b0 | b1, Parents: true}, collector(2), collector(1)},

@@ -9,7 +9,7 @@ import (
 
 var (
 	large  = flag.Bool("model.large", false, "explore the large configurations, too")
-	limit  = flag.Int("model.limit", 60_000_000, "states after which an exploration stops")
+	limit  = flag.Int("model.limit", 40_000_000, "states after which an exploration stops; a million take about 100 MB")
 	traces = flag.String("model.trace", "", "print the counterexample of the mutant of that name, or of all")
 )
 

@@ -54,6 +54,35 @@ func (t *table) add(print, from uint64) bool {
 	return true
 }
 
+// queue is a first-in first-out list of states that gives memory back as it
+// is emptied.
+type queue struct {
+	chunks [][]state
+	at     int // in the first chunk
+	n      int
+}
+
+const chunk = 1024
+
+func (q *queue) push(s *state) {
+	if last := len(q.chunks) - 1; last < 0 || len(q.chunks[last]) == chunk {
+		q.chunks = append(q.chunks, make([]state, 0, chunk))
+	}
+	last := &q.chunks[len(q.chunks)-1]
+	*last = append(*last, *s)
+	q.n++
+}
+
+func (q *queue) pop() state {
+	s := q.chunks[0][q.at]
+	q.at++
+	q.n--
+	if q.at == chunk {
+		q.chunks[0], q.chunks, q.at = nil, q.chunks[1:], 0
+	}
+	return s
+}
+
 // Explore visits every state of a configuration, breadth first, until one
 // violates the invariant or limit states have been seen (0: no limit). A
 // mutant is the protocol with one sentence left out; None is the protocol.
@@ -68,13 +97,13 @@ func Explore(c Config, mutant Mutant, limit int) Result {
 	seen := newTable()
 	first := m.initial()
 	seen.add(print(&first), 0)
-	level := []state{first}
-	for ; len(level) > 0; r.Depth++ {
-		var next []state
-		for k := range level {
-			s := &level[k]
-			from := print(s)
-			for j, succ := 0, m.expand(s); j < len(succ); j++ {
+	var level, next queue
+	level.push(&first)
+	for ; level.n > 0; r.Depth++ {
+		for level.n > 0 {
+			s := level.pop()
+			from := print(&s)
+			for j, succ := 0, m.expand(&s); j < len(succ); j++ {
 				t := &succ[j]
 				m.canonical(t)
 				fp := print(t)
@@ -90,14 +119,14 @@ func Explore(c Config, mutant Mutant, limit int) Result {
 					r.Trace = m.trace(seen, print, fp)
 					return r
 				}
-				next = append(next, *t)
+				next.push(t)
 			}
 			if limit > 0 && seen.n >= limit {
 				r.States = seen.n
 				return r
 			}
 		}
-		level = next
+		level, next = next, queue{}
 	}
 	r.States, r.Complete = seen.n, true
 	return r
