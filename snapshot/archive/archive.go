@@ -41,6 +41,13 @@
 //   - Of a directory that cannot be read, or that lies on another file system
 //     when Options.OneFileSystem is set: the directory itself, empty.
 //
+// # What is left out
+//
+// Volume.Excludes and Options.Select are asked about every entry in every run,
+// before the parent is: an entry that was left out and is not any more, or the
+// other way round, makes its directory another one. A List is a volume of the paths
+// that somebody has listed.
+//
 // # Caveats
 //
 // A file counts as unchanged if type, size, both times, inode and file system
@@ -83,9 +90,10 @@ type Parent struct {
 
 // Volume says what to read.
 type Volume struct {
-	Name   string // name within the backup
-	Source Source
-	Parent *Parent // nil if there is none
+	Name     string // name within the backup
+	Source   Source
+	Parent   *Parent   // nil if there is none
+	Excludes *Excludes // of a Path or a List; nil if everything is stored
 }
 
 // Options are the store and the manner of a run.
@@ -98,14 +106,15 @@ type Options struct {
 
 	Workers int // goroutines that read files; 0 means min(GOMAXPROCS, 8)
 
-	// Select reports whether an entry is to be stored; a directory that is not
-	// is not entered. The path is relative to the volume's root, with slashes.
+	// Select reports whether an entry that is not excluded is to be stored; a
+	// directory that is not is not entered. The path is relative to the volume's root, with slashes.
 	// The node has what a stat tells and must not be changed or kept. Nil means
 	// everything. It is called by one goroutine; the root is not asked about.
 	Select func(path string, n *snapshot.Node) bool
 
 	// OneFileSystem stores directories of other file systems than the root's as
-	// empty ones.
+	// empty ones. Of a List it is those of other file systems than that of the
+	// listed directory above.
 	OneFileSystem bool
 
 	// Observe is told about what happens, by one goroutine at a time. It should
@@ -127,8 +136,11 @@ type Report struct {
 	// Volumes are those asked for, in the same order, ready for the commit but
 	// for BytesStored.
 	Volumes []snapshot.Volume
-	Notices []Notice // the first maxNotices
-	Dropped uint64   // notices beyond those
+	// Excluded counts, for each volume, the entries that were left out. A directory
+	// is one, whatever is in it.
+	Excluded []uint64
+	Notices  []Notice // the first maxNotices
+	Dropped  uint64   // notices beyond those
 }
 
 const (
@@ -155,6 +167,7 @@ func Run(ctx context.Context, o Options, volumes []Volume) (Report, error) {
 			return Report{}, fmt.Errorf("archive volume %q: %w", volumes[i].Name, err)
 		}
 		r.report.Volumes = append(r.report.Volumes, v)
+		r.report.Excluded = append(r.report.Excluded, r.excluded)
 	}
 	return r.report, nil
 }

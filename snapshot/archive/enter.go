@@ -23,10 +23,16 @@ func (s *scan) enter(e *slot) error {
 		e.node, e.done = nil, true
 		return s.drain(up)
 	}
-	fd, err := openat(up.dir.fd, name, openDir, s.mayHide(e.node.UID))
+	f := &frame{up: up, slot: e, name: name, depth: up.depth + 1}
+	if up.way != nil {
+		if b := up.way.child(name); !b.whole() {
+			f.way = b
+		}
+	}
+	fd, err := s.openFrame(up.dir.fd, f, s.mayHide(e.node.UID))
 	switch {
 	case err == nil:
-		return s.opened(e, fd, &frame{up: up, slot: e, name: name, depth: up.depth + 1})
+		return s.opened(e, fd, f)
 	case vanished(err):
 		s.notice(e.path(), noticeVanished)
 		e.node = nil
@@ -71,6 +77,9 @@ func (s *scan) opened(e *slot, fd int, f *frame) error {
 			return err
 		}
 	}
+	if f.base = e.node.Device; f.up != nil && f.up.way == nil {
+		f.base = f.up.base
+	}
 	if s.o.Reader != nil && e.old != nil && e.old.Type == snapshot.Directory {
 		f.old.top = e.old.Tree
 		f.old.reader = snapshot.NewDirReader(s.ctx, s.o.Reader, e.old.Tree)
@@ -81,18 +90,27 @@ func (s *scan) opened(e *slot, fd int, f *frame) error {
 	switch {
 	case f.depth > snapshot.MaxDepth-2:
 		s.problem(s.vol, f.where(), errors.New("directories are nested too deeply: this one is stored as empty"))
-	case s.o.OneFileSystem && e.node.Device != 0:
+	case s.o.OneFileSystem && f.way == nil && e.node.Device != f.base:
 	default:
-		if err := f.list.read(fd, s.dirents); err != nil {
+		if err := s.listDir(f); err != nil {
 			s.problem(s.vol, f.where(), fmt.Errorf("list directory: %w", err))
 		}
 		for _, name := range f.list.bad {
 			s.problem(s.vol, f.path(name), errors.New("name cannot be stored"))
 		}
+		s.choose(f)
 	}
 	s.top = f
 	s.park(f)
 	return nil
+}
+
+// listDir lists a directory, or says what of it is listed by the user.
+func (s *scan) listDir(f *frame) error {
+	if f.way != nil {
+		return f.list.set(f.way.names)
+	}
+	return f.list.read(f.dir.fd, s.dirents)
 }
 
 // attributes sets the attributes and flags of a directory.
@@ -108,13 +126,19 @@ func (s *scan) attributes(e *slot, f *frame, st *stat, dev *device) error {
 			return nil
 		}
 	}
-	if err := s.own.attrs.read(s.ctx, attrTarget{fd: f.dir.fd}, dev, n, &s.own.sink, s.o.Thresholds.InlineXattr); err != nil {
+	target := attrTarget{fd: f.dir.fd}
+	if f.bare {
+		target = targetAt(f.dir.fd, ".")
+	}
+	if err := s.own.attrs.read(s.ctx, target, dev, n, &s.own.sink, s.o.Thresholds.InlineXattr); err != nil {
 		if stops(err) {
 			return err
 		}
 		s.problem(s.vol, f.where(), err)
 	}
-	n.Flags = flags(f.dir.fd, dev, snapshot.Directory)
+	if !f.bare {
+		n.Flags = flags(f.dir.fd, dev, snapshot.Directory)
+	}
 	return nil
 }
 
@@ -197,7 +221,7 @@ func (s *scan) findDir(f *frame) (*dir, error) {
 	}
 	fd := f.dir.fd
 	for i := len(down) - 1; i >= 0; i-- {
-		next, err := openat(fd, down[i].name, openDir, s.mayHide(0))
+		next, err := s.openFrame(fd, down[i], s.mayHide(0))
 		if fd != f.dir.fd {
 			unix.Close(fd)
 		}

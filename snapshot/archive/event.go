@@ -14,6 +14,7 @@ const (
 	EventProgress                      // a sign of life, a few times a second
 	EventItem                          // an entry is done; only if Options.Items is set
 	EventNotice                        // see Notice
+	EventExcluded                      // an entry is left out; only if Options.Items is set
 	EventProblem                       // part of the source could not be read
 )
 

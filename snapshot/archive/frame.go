@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"vault/crypto"
+	"vault/internal/match"
 	"vault/snapshot"
 )
 
@@ -33,6 +34,11 @@ type frame struct {
 	dev, ino uint64
 	depth    int
 	closed   bool // the directory could not be found again: the rest is lost
+
+	patterns *match.Dir // what is left out; nil if the volume has no Excludes
+	way      *branch    // what is listed below, if the directory itself is not; else nil
+	bare     bool       // opened without the right to read it
+	base     uint64     // the file system that is not left; see Options.OneFileSystem
 
 	list listing
 	next int     // first name that was not looked at

@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
+	"iter"
 	"slices"
+	"strings"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -71,16 +73,9 @@ func (l *listing) add(b []byte) error {
 		if string(name) == "." || string(name) == ".." {
 			continue
 		}
-		if snapshot.CheckName(text(name)) != nil {
-			l.bad = append(l.bad, string(name))
-			continue
+		if err := l.append(text(name)); err != nil {
+			return err
 		}
-		if len(l.text) > maxText {
-			return errTooMany
-		}
-		l.start = append(l.start, uint32(len(l.text)))
-		l.text = append(l.text, byte(len(name)), byte(len(name)>>8))
-		l.text = append(l.text, name...)
 	}
 	return nil
 }
@@ -88,6 +83,45 @@ func (l *listing) add(b []byte) error {
 func (l *listing) at(start uint32) []byte {
 	n := uint32(l.text[start]) | uint32(l.text[start+1])<<8
 	return l.text[start+2 : start+2+n]
+}
+
+// set makes a listing of names that come in order.
+func (l *listing) set(names iter.Seq[string]) error {
+	l.text, l.start, l.bad = l.text[:0], l.start[:0], nil
+	for name := range names {
+		if err := l.append(name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// append appends a name, or notes that it is bad.
+func (l *listing) append(name string) error {
+	if snapshot.CheckName(name) != nil {
+		l.bad = append(l.bad, strings.Clone(name))
+		return nil
+	}
+	if len(l.text) > maxText {
+		return errTooMany
+	}
+	l.start = append(l.start, uint32(len(l.text)))
+	l.text = append(l.text, byte(len(name)), byte(len(name)>>8))
+	l.text = append(l.text, name...)
+	return nil
+}
+
+// has reports whether there is a name.
+func (l *listing) has(name string) bool {
+	_, found := slices.BinarySearchFunc(l.start, name, func(a uint32, b string) int { return strings.Compare(text(l.at(a)), b) })
+	return found
+}
+
+// keep drops the names that are not wanted and returns how many they are.
+func (l *listing) keep(wanted func(string) bool) int {
+	n := len(l.start)
+	l.start = slices.DeleteFunc(l.start, func(a uint32) bool { return !wanted(text(l.at(a))) })
+	return n - len(l.start)
 }
 
 func (l *listing) len() int { return len(l.start) }

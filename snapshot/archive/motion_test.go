@@ -276,7 +276,7 @@ func TestNarrowWindow(t *testing.T) {
 		t.Fatal(err)
 	}
 	e := &slot{node: s.node("", &st)}
-	if err := s.rootDir(e, dir); err != nil {
+	if err := s.rootDir(e, dir, nil); err != nil {
 		t.Fatal(err)
 	}
 	if s.vol.ProblemCount > 0 {
@@ -318,7 +318,7 @@ func TestMovedDirectory(t *testing.T) {
 			return true
 		}
 		e := &slot{node: &snapshot.Node{Type: snapshot.Directory}}
-		if err := s.rootDir(e, dir); err != nil {
+		if err := s.rootDir(e, dir, nil); err != nil {
 			t.Fatal(err)
 		}
 		r.stop()

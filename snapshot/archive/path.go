@@ -9,15 +9,20 @@ import (
 	"vault/snapshot"
 )
 
-// path reads a path volume.
-func (r *run) path(src Path, parent *Parent, vol *snapshot.Volume) error {
+// path reads a volume of a path, or of what is listed below it.
+func (r *run) path(root string, way *branch, v *Volume, vol *snapshot.Volume) error {
+	parent := v.Parent
 	if parent != nil && (parent.Root == nil || r.o.Reader == nil) {
 		parent = nil
 	}
 	s := newScan(r, parent, vol)
+	if x := v.Excludes; x != nil {
+		s.excludes, s.patterns = x, x.set(root)
+	}
+	defer func() { r.excluded = s.leftOut }()
 	var st stat
-	if err := st.lstat(unix.AT_FDCWD, src.Path, &s.stat); err != nil {
-		r.problem(vol, ".", fmt.Errorf("stat %s: %w", src.Path, err))
+	if err := st.lstat(unix.AT_FDCWD, root, &s.stat); err != nil {
+		r.problem(vol, ".", fmt.Errorf("stat %s: %w", root, err))
 		return nil
 	}
 	e := &slot{node: s.node("", &st)}
@@ -30,9 +35,9 @@ func (r *run) path(src Path, parent *Parent, vol *snapshot.Volume) error {
 	err := error(nil)
 	switch e.node.Type {
 	case snapshot.Directory:
-		err = s.rootDir(e, src.Path)
+		err = s.rootDir(e, root, way)
 	case snapshot.File:
-		err = s.rootFile(e, src.Path, &st, dev)
+		err = s.rootFile(e, root, &st, dev)
 	case snapshot.Socket, 0:
 		r.problem(vol, ".", errors.New("neither a file nor a directory, nor anything else that can be stored"))
 		e.node = nil
@@ -40,7 +45,7 @@ func (r *run) path(src Path, parent *Parent, vol *snapshot.Volume) error {
 		if e.node.Type == snapshot.Symlink {
 			r.notice(".", "the volume is a symbolic link and is stored as such; end the path with a slash to mean what it points to")
 		}
-		if err = s.other(nil, src.Path, &st, dev, e.old); err != nil && !stops(err) {
+		if err = s.other(nil, root, &st, dev, e.old); err != nil && !stops(err) {
 			r.problem(vol, ".", fmt.Errorf("read link: %w", err))
 			s.root.node, err = nil, nil
 		}
@@ -48,7 +53,7 @@ func (r *run) path(src Path, parent *Parent, vol *snapshot.Volume) error {
 	if err != nil {
 		return err
 	}
-	if s.root.node == nil {
+	if s.root.node == nil || way != nil && s.found == 0 {
 		return nil
 	}
 	s.count(s.root)
@@ -56,8 +61,9 @@ func (r *run) path(src Path, parent *Parent, vol *snapshot.Volume) error {
 	return nil
 }
 
-func (s *scan) rootDir(e *slot, path string) error {
-	fd, err := openat(unix.AT_FDCWD, path, openDir, s.mayHide(e.node.UID))
+func (s *scan) rootDir(e *slot, path string, way *branch) error {
+	f := &frame{slot: e, name: path, way: way}
+	fd, err := s.openFrame(unix.AT_FDCWD, f, s.mayHide(e.node.UID))
 	if err != nil {
 		s.problem(s.vol, ".", fmt.Errorf("open directory %s: %w", path, err))
 		e.node = nil
@@ -69,7 +75,6 @@ func (s *scan) rootDir(e *slot, path string) error {
 		clear(s.devices)
 		s.device(st.dev)
 	}
-	f := &frame{slot: e}
 	if err := s.opened(e, fd, f); err != nil {
 		return err
 	}

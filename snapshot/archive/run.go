@@ -33,6 +33,8 @@ type run struct {
 	group   sync.WaitGroup
 	started bool // the workers
 
+	excluded uint64 // entries of the volume just read
+
 	looked atomic.Uint64 // bytes read or passed over; any goroutine
 	added  atomic.Uint64 // bytes of new blobs; any goroutine
 	idle   atomic.Int64  // workers that wait; any goroutine
@@ -92,10 +94,13 @@ func (r *run) volume(v *Volume) (snapshot.Volume, error) {
 	r.seen.volume = v.Name
 	r.seen.emit(Event{Kind: EventVolume, Path: "."})
 	before := r.added.Load()
+	r.excluded = 0
 	var err error
 	switch src := v.Source.(type) {
 	case Path:
-		err = r.path(src, v.Parent, out)
+		err = r.path(src.Path, nil, v, out)
+	case List:
+		err = r.list(src, v, out)
 	case Opener:
 		err = r.stream(src, v.Parent, out)
 	default:

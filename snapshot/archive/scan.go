@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"vault/internal/match"
 	"vault/snapshot"
 )
 
@@ -25,9 +26,13 @@ const (
 // scan is the state of one path volume. It belongs to the scanner.
 type scan struct {
 	*run
-	vol    *snapshot.Volume
-	parent *Parent
-	safe   snapshot.Time // files of the parent that changed after this are read again
+	vol      *snapshot.Volume
+	parent   *Parent
+	excludes *Excludes     // nil if there are none
+	patterns match.Set     // of excludes
+	leftOut  uint64        // entries excluded
+	found    uint64        // listed paths that there are; see List
+	safe     snapshot.Time // files of the parent that changed after this are read again
 
 	root    *slot
 	top     *frame // the directory being scanned
@@ -119,22 +124,31 @@ func (s *scan) entry(f *frame) error {
 			return err
 		}
 	}
+	if f.patterns != nil && f.unseen(name) {
+		s.exclude(f, name, old)
+		return nil
+	}
 	var st stat
-	if err := st.lstat(f.dir.fd, name, &s.stat); err != nil {
-		s.skip(f, name, old, fmt.Errorf("stat: %w", err))
+	if f.way != nil {
+		err = s.look(f, name, &st)
+	} else if err = st.lstat(f.dir.fd, name, &s.stat); err != nil {
+		err = fmt.Errorf("stat: %w", err)
+	}
+	if err != nil {
+		s.skip(f, name, old, err)
 		return nil
 	}
 	kind := st.kind()
 	switch {
+	case (f.patterns != nil || s.o.Select != nil) && s.excluded(f, name, &st, kind):
+		s.exclude(f, name, old)
+		return nil
 	case kind == 0:
 		s.skip(f, name, old, fmt.Errorf("unknown file type %#o", st.mode&unix.S_IFMT))
 		return nil
 	case kind == snapshot.Socket:
 		f.gap = f.gap || old != nil
 		s.notice(f.path(name), "socket, not stored")
-		return nil
-	case s.o.Select != nil && !s.o.Select(f.path(name), s.node(name, &st)):
-		f.gap = f.gap || old != nil
 		return nil
 	}
 	dev := s.device(st.dev)

@@ -55,6 +55,20 @@ func (s *stat) lstat(fd int, name string, u *unix.Stat_t) error {
 	}
 }
 
+// follow fills s from what the entry name of the directory fd leads to.
+func (s *stat) follow(fd int, name string, u *unix.Stat_t) error {
+	for {
+		err := unix.Fstatat(fd, name, u, 0)
+		if err == nil {
+			s.set(u)
+			return nil
+		}
+		if err != unix.EINTR {
+			return err
+		}
+	}
+}
+
 // kind returns the node type, and 0 for one that format 1 does not know.
 func (s *stat) kind() snapshot.Type {
 	switch s.mode & unix.S_IFMT {
