@@ -59,27 +59,33 @@ func (r *Repo) load(ctx context.Context, old *view) (*view, error) {
 	if old == nil {
 		old = &view{}
 	}
-	for range tries {
-		v := &view{}
+	const reloads = 10
+	settled := false
+	for range reloads {
+		v := &view{settled: settled}
 		err := r.loadInto(ctx, v, old)
-		if err == nil && v.gc != old.gc {
-			r.trimCache(v)
+		if err != nil && !isMissing(err) {
+			return nil, err
 		}
-		if !isMissing(err) {
-			return v, err
-		}
-		// Something listed or named was gone when it was read. If a collection
-		// has moved on, the new state does not need it; if none has, it is lost.
+		// A done that landed meanwhile makes commits void that the older one let
+		// count. And if something listed or named was gone when it was read: where
+		// a collection has moved on, the new state does not need it; where none
+		// has, it is lost.
 		g, gerr := r.listGC(ctx)
-		if gerr != nil {
+		switch {
+		case gerr != nil:
 			return nil, gerr
-		}
-		if v.gc == g {
-			v = &view{settled: true}
-			if err = r.loadInto(ctx, v, old); !isMissing(err) {
-				return v, err
+		case v.gc != g:
+			settled = false
+		case err == nil:
+			if v.gc != old.gc {
+				r.trimCache(v)
 			}
+			return v, nil
+		case settled:
 			return nil, &StateError{State: Damaged, Err: err}
+		default:
+			settled = true
 		}
 	}
 	return nil, errors.New("read repository state: collections keep moving it; try again")

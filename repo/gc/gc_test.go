@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"strings"
 	"testing"
 	"time"
@@ -540,4 +541,48 @@ func TestFoldWaitsForNobody(t *testing.T) {
 		t.Errorf("no fold: %v, %v", folded, err)
 	}
 	mustRestore(t, be, b, s.c)
+}
+
+// onList does something once, when a prefix is about to be listed.
+type onList struct {
+	backend.Backend
+	prefix string
+	do     func()
+}
+
+func (s *onList) List(ctx context.Context, prefix string) iter.Seq2[backend.Info, error] {
+	if do := s.do; do != nil && prefix == s.prefix {
+		s.do = nil
+		do()
+	}
+	return s.Backend.List(ctx, prefix)
+}
+
+// TestVoidCommitBetweenTwoListings: after a reader has listed gc/ and before it
+// lists commits/, a collection closes, its clean-up removes the killed record,
+// and the commit of that session lands. It is void; by the older done it would
+// count.
+func TestVoidCommitBetweenTwoListings(t *testing.T) {
+	be, backups, contents := three(t)
+	t.Cleanup(func() { repotest.MustCheck(t, be) })
+	s := suspend(t, be, contents[1])
+	mustForget(t, repotest.Open(t, be), backups[1])
+	store := &onList{Backend: be}
+	r := repotest.Open(t, store)
+	mustList(t, r) // from now on it holds what the collection will remove
+	store.prefix, store.do = "commits/", func() {
+		mustRun(t, repotest.Open(t, be), thorough())
+		if _, err := s.resume(); !errors.Is(err, repo.ErrVoid) {
+			t.Errorf("the commit landed with %v, want it void", err)
+		}
+	}
+	list := mustList(t, r)
+	if store.do != nil {
+		t.Fatal("nothing happened between the listings")
+	}
+	for _, b := range list {
+		if b.ID != backups[0].ID && b.ID != backups[2].ID {
+			t.Errorf("a void commit counts: %s", b.ID)
+		}
+	}
 }
