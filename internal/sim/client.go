@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"path/filepath"
 	"sync"
 	"time"
 
@@ -94,7 +95,12 @@ func (c *client) kill() {
 
 // env is the world as the engine sees it.
 func (p *process) env() repo.Env {
+	cache := ""
+	if p.c.index < p.w.o.Cached {
+		cache = filepath.Join(p.w.cacheDir(), fmt.Sprint(p.c.index))
+	}
 	return repo.Env{
+		CacheDir: cache, CacheObjects: cache != "",
 		Now:   p.c.clock,
 		After: func(d time.Duration) <-chan time.Time { return p.w.after(p, d) },
 		Rand:  crypto.Reproducible{Reader: p.rand},

@@ -15,6 +15,8 @@ import (
 	"vault/repo"
 	"vault/repo/check"
 	"vault/repo/gc"
+	"vault/snapshot"
+	"vault/snapshot/archive"
 )
 
 // The smallest tests of what the simulation has found in the engine. One whose
@@ -180,5 +182,61 @@ func TestAnOrphanedIndexSegmentIsReclaimed(t *testing.T) {
 	report := collect(t, a)
 	if _, there := objects[orphan]; there {
 		t.Errorf("%s (once %s) stays; nothing to do: %v", orphan, name, report.Nothing)
+	}
+}
+
+// Two writers store the same tree at once, so that each has its own copies. One
+// keeps them with a checkpoint, the other commits. A collection takes the
+// checkpoint's copies for spare and deletes their packs, but the index keeps the
+// checkpoint's segment, which names them. The next collection takes the copies
+// that are gone for the ones to keep, and deletes the others.
+func TestCheckpointBesideABackup(t *testing.T) {
+	skipIfKnown(t, checkpointIssue)
+	for turn := range 2 {
+		objects, _, a, b := two(t, 2)
+		var ws []*repo.Writer
+		var vols [][]snapshot.Volume
+		for i, r := range []*repo.Repo{a, b} {
+			w, err := r.Begin(t.Context(), repo.WriterOptions{Uploads: 1})
+			if err != nil {
+				t.Fatal(err)
+			}
+			ws = append(ws, w)
+		}
+		for i, r := range []*repo.Repo{a, b} {
+			report, err := archive.Run(t.Context(), archive.Options{
+				NewStore: func() archive.Store { return ws[i].Lane() }, Reader: r, Hasher: r, Chunker: r.Chunker(),
+				Thresholds: r.Params().Trees, Workers: 1, Now: epochNow,
+			}, []archive.Volume{{Name: "data", Source: archive.Path{Path: trees()[7].dir}}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			vols = append(vols, report.Volumes)
+		}
+		keeper := turn % 2
+		if _, err := ws[keeper].Checkpoint(&snapshot.Backup{Host: "h", Group: "other"}); err != nil {
+			t.Fatal(err)
+		}
+		saved, err := ws[1-keeper].Commit(&snapshot.Backup{Host: "h", Volumes: vols[1-keeper]})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range 3 {
+			r, err := repo.Open(t.Context(), &plain{objects: objects}, repo.OpenOptions{Passphrase: pass})
+			if err != nil {
+				t.Fatal(err)
+			}
+			collect(t, r)
+		}
+		r, err := repo.Open(t.Context(), &plain{objects: objects}, repo.OpenOptions{Passphrase: pass})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := readBack(t.Context(), r, saved, trees()[7]); err != nil {
+			t.Errorf("turn %d: the backup: %v", turn, err)
+		}
+		for p := range check.Run(t.Context(), r, check.Options{Workers: 1, Read: check.All}) {
+			t.Errorf("turn %d: check: %+v", turn, p)
+		}
 	}
 }

@@ -27,6 +27,7 @@ type Options struct {
 	Rates  Rates
 	Switch float64 // chance that another client is favoured
 	Hurry  float64 // chance that time passes until the next timer
+	Cached int     // how many of the clients keep copies on disk
 	Calm   int     // the step after which nothing is disturbed; 0: never
 }
 
@@ -53,6 +54,9 @@ func (o Options) draw(rng *rand.Rand) Options {
 	o.Switch = []float64{1, .3, .1, .03}[rng.IntN(4)]
 	o.Hurry = []float64{0, .01, .1}[rng.IntN(3)]
 	o.Calm = 3000
+	if rng.IntN(8) == 0 {
+		o.Cached = 1 + rng.IntN(2)
+	}
 	script, base := script(rng), rng.IntN(len(bases()))
 	if o.Script != nil {
 		return o
@@ -112,6 +116,9 @@ func script(rng *rand.Rand) [][]Task {
 func narrow(rng *rand.Rand) [][]Task {
 	with := func(k TaskKind) Task {
 		t := task(rng)
+		if k == TaskKeep && !Checkpoints {
+			k = TaskBackup
+		}
 		t.Kind, t.Limits, t.Patience, t.Parent = k, gc.Limits{MaxRepack: -1}, 0, true
 		return t
 	}
@@ -123,21 +130,26 @@ func narrow(rng *rand.Rand) [][]Task {
 		clients[1] = append(clients[1], with(TaskForget), with(TaskForget), with(TaskPrune))
 	}
 	if rng.IntN(2) == 0 {
-		clients = append(clients, []Task{with([]TaskKind{TaskBackup, TaskPrune, TaskFold, TaskRead, TaskUnforget}[rng.IntN(5)])})
+		clients = append(clients, []Task{with([]TaskKind{TaskBackup, TaskKeep, TaskPrune, TaskFold, TaskRead, TaskUnforget}[rng.IntN(6)])})
 	}
 	return clients
 }
 
-func task(rng *rand.Rand) Task {
-	t := Task{Tree: rng.IntN(numTrees), Parent: rng.IntN(4) > 0, Pick: rng.Uint64()}
+func task(rng *rand.Rand) (t Task) {
+	t = Task{Tree: rng.IntN(numTrees), Parent: rng.IntN(4) > 0, Pick: rng.Uint64()}
 	t.Limits = []gc.Limits{{MaxRepack: -1}, {MaxRepack: -1}, gc.DefaultLimits(64 << 10), {MaxRepack: 0}, {MaxUnused: .3, MaxRepack: 2000}}[rng.IntN(5)]
 	t.Patience = []time.Duration{0, 0, time.Minute, 10 * time.Minute}[rng.IntN(4)]
 	n := rng.IntN(100)
+	defer func() {
+		if t.Kind == TaskKeep && !Checkpoints {
+			t.Kind = TaskBackup
+		}
+	}()
 	for _, k := range []struct {
 		kind  TaskKind
 		share int
 	}{
-		{TaskBackup, 38}, {TaskPrune, 22}, {TaskForget, 14}, {TaskUnforget, 5}, {TaskFold, 5}, {TaskRead, 7}, {TaskRestore, 1}, {TaskTag, 4}, {TaskCheck, 4},
+		{TaskBackup, 34}, {TaskKeep, 4}, {TaskPrune, 22}, {TaskForget, 14}, {TaskUnforget, 5}, {TaskFold, 5}, {TaskRead, 7}, {TaskRestore, 1}, {TaskTag, 4}, {TaskCheck, 4},
 	} {
 		if t.Kind = k.kind; n < k.share {
 			break

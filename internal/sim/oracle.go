@@ -7,6 +7,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"vault/crypto"
 	"vault/repo"
@@ -79,7 +80,7 @@ func (w *World) forgot(p *process, id crypto.SessionID, err error) {
 }
 
 // forgotten chooses a backup that was forgotten, and returns how often that was
-// begun.
+// begun, -1 if not each of these has ended.
 func (w *World) forgotten(pick uint64) (id crypto.SessionID, issued int, ok bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -94,7 +95,10 @@ func (w *World) forgotten(pick uint64) (id crypto.SessionID, issued int, ok bool
 	}
 	slices.SortFunc(ids, crypto.SessionID.Compare)
 	id = ids[pick%uint64(len(ids))]
-	return id, w.truth[id].issued, true
+	if issued = w.truth[id].issued; w.truth[id].open > 0 {
+		issued = -1 // somebody is at it, or was interrupted
+	}
+	return id, issued, true
 }
 
 func (w *World) unforgot(p *process, id crypto.SessionID, issued int, err error) {
@@ -252,10 +256,16 @@ func (w *World) finish() {
 	}
 	ctx := context.Background()
 	be := &plain{objects: maps.Clone(w.store.now)}
-	r, err := repo.Open(ctx, be, repo.OpenOptions{Passphrase: pass, Env: repo.Env{Now: epochNow, Rand: crypto.Reproducible{Reader: newStream(w.seed, -1, 0)}}})
+	r, err := repo.Open(ctx, be, repo.OpenOptions{Passphrase: pass, Env: repo.Env{Now: late, Rand: crypto.Reproducible{Reader: newStream(w.seed, -1, 0)}}})
 	if err != nil {
 		w.violate(Loss, "at the end: %w", err)
 		return
+	}
+	if Checkpoints {
+		if err := supersede(ctx, r); err != nil {
+			w.violate(Stuck, "a backup at the end: %w", err)
+			return
+		}
 	}
 	o := gc.Options{Workers: 1, Limits: gc.Limits{MaxRepack: -1}, Dead: func(repo.Waiting) bool { return true }}
 	for range 3 { // the first may have to finish what another has begun
@@ -272,6 +282,29 @@ func (w *World) finish() {
 	if err := census(ctx, r, be); err != nil {
 		w.violate(Garbage, "%w", err)
 	}
+}
+
+// late is after all that clients with wrong clocks have dated: a checkpoint is
+// superseded by what has a later id.
+func late() time.Time { return epoch.AddDate(200, 0, 0) }
+
+// supersede makes and forgets backups of both groups, so that no checkpoint is
+// needed any more.
+func supersede(ctx context.Context, r *repo.Repo) error {
+	for _, group := range []string{"0", "1"} {
+		w, err := r.Begin(ctx, repo.WriterOptions{Uploads: 1})
+		if err != nil {
+			return err
+		}
+		b, err := w.Commit(&snapshot.Backup{Host: "h", Group: group, Volumes: []snapshot.Volume{{Name: "none", Kind: snapshot.VolumePath, State: snapshot.Failed}}})
+		if err != nil {
+			return err
+		}
+		if err := r.Forget(ctx, b.ID, repo.Event{}); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // census counts the objects of a repository that was just collected.

@@ -28,6 +28,7 @@ type TaskKind string
 // The tasks.
 const (
 	TaskBackup   TaskKind = "backup"
+	TaskKeep     TaskKind = "checkpoint" // a backup that is interrupted and keeps what it has stored
 	TaskForget   TaskKind = "forget"
 	TaskUnforget TaskKind = "unforget"
 	TaskTag      TaskKind = "tag"
@@ -50,8 +51,8 @@ type Task struct {
 
 func (t Task) String() string {
 	switch t.Kind {
-	case TaskBackup:
-		return fmt.Sprintf("backup of tree %d", t.Tree)
+	case TaskBackup, TaskKeep:
+		return fmt.Sprintf("%s of tree %d", t.Kind, t.Tree)
 	case TaskPrune:
 		return fmt.Sprintf("prune %+v patience %s", t.Limits, t.Patience)
 	}
@@ -62,7 +63,7 @@ func (t Task) String() string {
 func (p *process) perform(r *repo.Repo, t Task) error {
 	clear(p.frozen)
 	switch t.Kind {
-	case TaskBackup:
+	case TaskBackup, TaskKeep:
 		return p.backup(r, t)
 	case TaskForget, TaskTag:
 		return p.mark(r, t)
@@ -106,7 +107,9 @@ func (p *process) backup(r *repo.Repo, t Task) error {
 	if err != nil {
 		return p.excusable("begin", err)
 	}
-	p.w.attempt(w.ID(), t.Tree)
+	if t.Kind == TaskBackup {
+		p.w.attempt(w.ID(), t.Tree)
+	}
 	v := archive.Volume{Name: "data", Source: archive.Path{Path: trees()[t.Tree].dir}}
 	list := w.Backups()
 	if early != nil {
@@ -132,7 +135,14 @@ func (p *process) backup(r *repo.Repo, t Task) error {
 		w.Abort()
 		return fmt.Errorf("volume is not complete: %v", report.Volumes[0].Problems)
 	}
-	_, err = w.Commit(&snapshot.Backup{Host: "h", Time: snapshot.TimeOf(p.c.clock()), Volumes: report.Volumes})
+	if t.Kind == TaskKeep {
+		_, err := w.Checkpoint(&snapshot.Backup{Host: "h", Group: fmt.Sprint(t.Pick % 2), Time: snapshot.TimeOf(p.c.clock())})
+		if errors.Is(err, repo.ErrKilled) || errors.Is(err, repo.ErrVoid) {
+			return err
+		}
+		return p.excusable("checkpoint", err)
+	}
+	_, err = w.Commit(&snapshot.Backup{Host: "h", Group: fmt.Sprint(t.Pick % 2), Time: snapshot.TimeOf(p.c.clock()), Volumes: report.Volumes})
 	if p.w.o.Bug == BugErrorIsFine && !errors.Is(err, repo.ErrKilled) && !errors.Is(err, repo.ErrVoid) {
 		err = nil
 	}

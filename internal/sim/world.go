@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -40,6 +41,20 @@ type World struct {
 	tally   Tally
 
 	auditor auditor
+	caches  string // directory of the clients' caches, "" if there is none
+}
+
+// cacheDir returns a directory that ends with the schedule.
+func (w *World) cacheDir() string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.caches == "" {
+		var err error
+		if w.caches, err = os.MkdirTemp(place(), "cache-"); err != nil {
+			panic("sim: " + err.Error())
+		}
+	}
+	return w.caches
 }
 
 // epoch is when a schedule begins.
@@ -187,6 +202,9 @@ func (w *World) run() {
 		c.kill()
 	}
 	synctest.Wait()
+	if w.caches != "" {
+		os.RemoveAll(w.caches)
+	}
 	if !w.broken() {
 		w.finish()
 	}
