@@ -196,7 +196,7 @@ func TestCheckpointBesideABackup(t *testing.T) {
 		objects, _, a, b := two(t, 2)
 		var ws []*repo.Writer
 		var vols [][]snapshot.Volume
-		for i, r := range []*repo.Repo{a, b} {
+		for _, r := range []*repo.Repo{a, b} {
 			w, err := r.Begin(t.Context(), repo.WriterOptions{Uploads: 1})
 			if err != nil {
 				t.Fatal(err)
