@@ -73,6 +73,14 @@ func (l *knownLine) matches(label string) bool {
 	return matchPatterns(l.hosts, label)
 }
 
+// excludes reports whether a line says that it is not about a host.
+func (l *knownLine) excludes(label string) bool {
+	return slices.ContainsFunc(l.hosts, func(p string) bool {
+		p, not := strings.CutPrefix(p, "!")
+		return not && matchPatterns([]string{p}, label)
+	})
+}
+
 // matchHashed matches "|1|salt|HMAC-SHA1(salt, name)".
 func matchHashed(entry, label string) bool {
 	parts := strings.Split(entry, "|")
@@ -105,7 +113,7 @@ func (c *hostChecker) relevant() []knownLine {
 	for _, label := range []string{c.label(), hostLabel(c.host, 22)} {
 		var list []knownLine
 		for _, l := range c.known.lines {
-			if l.matches(label) {
+			if l.matches(label) && !l.excludes(c.label()) {
 				list = append(list, l)
 			}
 		}

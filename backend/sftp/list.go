@@ -19,7 +19,7 @@ const (
 	maxReadings = 4
 
 	// maxAhead is how many directories are read before it is their turn.
-	maxAhead = 16
+	maxAhead = 32
 )
 
 // List implements [backend.Backend]. It reads directories when it comes to
@@ -47,7 +47,7 @@ func (s *Store) list(ctx context.Context, prefix string, yield func(backend.Info
 	if err := backend.CheckPrefix(prefix); err != nil {
 		return err
 	}
-	w := &walker{s: s, yield: yield, ahead: 1}
+	w := &walker{s: s, yield: yield, ahead: 4}
 	entries, err := s.entries(ctx, strings.TrimSuffix(prefix, "/"))
 	if err != nil {
 		return err

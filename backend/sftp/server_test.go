@@ -148,7 +148,7 @@ Subsystem sftp internal-sftp
 	t.Cleanup(func() {
 		s.kill()
 		if text, err := os.ReadFile(s.dir + "/log"); t.Failed() && err == nil {
-			t.Logf("the server's log ends with:\n%s", text[max(0, len(text)-3000):])
+			t.Logf("the server's log ends with:\n%s", text[max(0, len(text)-1000):])
 		}
 	})
 	return s

@@ -53,9 +53,11 @@ type upload struct {
 	data      []byte
 	exclusive bool // the target must not exist
 
-	temp  string // of the latest attempt, as long as it may exist
-	sent  bool   // the target was asked for, and no answer has come
-	stamp int64  // the mark on temp, Unix seconds; 0: none
+	temp    string // of the latest attempt, as long as it may exist
+	sent    bool   // the target was asked for, and no answer has come
+	stamp   int64  // the mark on temp, Unix seconds; 0: none
+	decided bool   // the server has answered: verdict is nil or fs.ErrExist
+	verdict error  // what is left to do is to make it durable
 }
 
 func (s *Store) write(ctx context.Context, op, name string, data []byte) error {
@@ -89,7 +91,10 @@ func (u *upload) attempt(ctx context.Context, c *conn) (err error) {
 	if u.exclusive && !c.has.hardlink {
 		return noLinks(errors.New("the server cannot create exclusively (hardlink@openssh.com)"))
 	}
-	if done, err := u.settle(ctx, c); done || err != nil {
+	if err := u.settle(ctx, c); u.decided || err != nil {
+		if err == nil {
+			err = u.conclude(ctx, c, nil)
+		}
 		return err
 	}
 	f, err := u.open(ctx, c)
@@ -125,26 +130,34 @@ func (u *upload) attempt(ctx context.Context, c *conn) (err error) {
 		}
 	}
 	if err == nil || errors.Is(err, fs.ErrExist) {
-		// Whoever was first may not have come to syncing the directory yet,
-		// but our caller will act on the object's existence.
-		if dir != nil {
-			removed := make(chan struct{})
-			go func() { defer close(removed); u.drop(ctx, c) }()
-			serr := syncOpenDir(ctx, c, dir)
-			<-removed
-			if serr != nil {
-				return serr
-			}
-		} else {
-			u.drop(ctx, c)
-		}
-		return err
+		u.decided, u.verdict = true, err
+		return u.conclude(ctx, c, dir)
 	}
 	if !temporary(err) && ctx.Err() == nil {
 		err = s.explain(ctx, c, err)
 		u.drop(ctx, c)
 	}
 	return err
+}
+
+// conclude makes what the server has decided durable and returns it: also
+// that the object exists, since whoever was first may not have come to syncing
+// the directory yet, but our caller will act on it. Dir is the open directory,
+// or nil.
+func (u *upload) conclude(ctx context.Context, c *conn, dir *sftp.File) error {
+	removed := make(chan struct{})
+	go func() { defer close(removed); u.drop(ctx, c) }()
+	var err error
+	if dir != nil {
+		err = syncOpenDir(ctx, c, dir)
+	} else if err = u.s.entryDurable(ctx, c, u.rel); err == nil {
+		err = syncDir(ctx, c, u.s.dir(u.rel))
+	}
+	<-removed
+	if err != nil {
+		return err
+	}
+	return u.verdict
 }
 
 // open makes the temporary file, and its directory if need be.
@@ -214,8 +227,11 @@ func (u *upload) replace(ctx context.Context, c *conn) error {
 	temp := u.temp
 	if c.has.posixRename {
 		u.sent = true
-		err := do(ctx, c, func() error { return c.client.PosixRename(temp, u.target) })
-		return u.answered(ctx, err)
+		err := u.answered(ctx, do(ctx, c, func() error { return c.client.PosixRename(temp, u.target) }))
+		if err == nil {
+			u.temp = ""
+		}
+		return err
 	}
 	// RENAME of version 3 must refuse a name in use. That suffices for a new
 	// name; an old one cannot be replaced without a gap.
@@ -289,44 +305,39 @@ func isMarked(err error) bool {
 	return errors.As(err, &m)
 }
 
-// settle ends what an earlier attempt has left undecided. Done says that it
-// had stored the object. When it returns nothing, the earlier attempt can no
-// longer change anything: its temporary file is gone.
-func (u *upload) settle(ctx context.Context, c *conn) (done bool, err error) {
-	if u.temp == "" {
-		return false, nil
+// settle ends what an earlier attempt has left undecided: either it turns out
+// to have stored the object, which decides the upload, or it can no longer
+// change anything, since its temporary file is gone.
+func (u *upload) settle(ctx context.Context, c *conn) error {
+	if u.temp == "" || u.decided {
+		return nil
 	}
+	temp := u.temp
 	// A link is another name of the same file: mark one and look at the other.
 	if u.exclusive && u.sent && u.stamp == 0 {
 		var b [4]byte
 		rand.Read(b[:])
 		stamp := 1<<30 + int64(binary.BigEndian.Uint32(b[:])>>2)
 		at := time.Unix(stamp, 0)
-		temp := u.temp
 		switch err := do(ctx, c, func() error { return c.client.Chtimes(temp, at, at) }); {
 		case err == nil:
 			u.stamp = stamp
 		case !errors.Is(err, fs.ErrNotExist):
-			return false, err
+			return err
 		}
 	}
-	temp := u.temp
 	if err := do(ctx, c, func() error { return c.client.Remove(temp) }); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return false, err
+		return err
 	}
 	if u.exclusive && u.sent { // a rename can be repeated
-		if done, err = u.landed(ctx, c); err != nil {
-			return false, err
+		landed, err := u.landed(ctx, c)
+		if err != nil {
+			return err
 		}
+		u.decided = landed
 	}
 	u.temp, u.sent, u.stamp = "", false, 0
-	if !done {
-		return false, nil
-	}
-	if err := u.s.entryDurable(ctx, c, u.rel); err != nil {
-		return false, err
-	}
-	return true, syncDir(ctx, c, u.s.dir(u.rel))
+	return nil
 }
 
 // landed reports whether the request whose answer was lost had stored the object.

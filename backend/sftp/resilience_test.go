@@ -1,0 +1,417 @@
+package sftp
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"vault/backend"
+	"vault/internal/netfault"
+)
+
+// behind returns a proxy in front of the server, and how to go through it.
+func behind(t testing.TB, srv *server, path string) (*netfault.Proxy, Config) {
+	t.Helper()
+	p, err := netfault.New(fmt.Sprintf("127.0.0.1:%d", srv.port))
+	must(t, err)
+	t.Cleanup(func() { p.Close() })
+	cfg := srv.cfg(path)
+	cfg.Port = p.Port()
+	cfg.KnownHosts = []string{srv.known(p.Port())}
+	return p, cfg
+}
+
+func noise(n int) []byte {
+	data := make([]byte, n)
+	rand.NewChaCha8([32]byte{byte(n)}).Read(data)
+	return data
+}
+
+func mustHold(t testing.TB, s *Store, name string, want []byte) {
+	t.Helper()
+	got, err := backend.ReadAll(ctx, s, name, 1<<30)
+	if err != nil || !bytes.Equal(got, want) {
+		t.Errorf("%s: got %d bytes (%v), want %d", name, len(got), err, len(want))
+	}
+}
+
+// noTemps checks that nothing temporary is left below a directory.
+func noTemps(t testing.TB, dir string) {
+	t.Helper()
+	must(t, filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err == nil && strings.HasPrefix(d.Name(), ".tmp-") {
+			t.Errorf("%s is left", path)
+		}
+		return err
+	}))
+}
+
+// TestServerKilled: operations under way go on when the server is killed and
+// started again.
+func TestServerKilled(t *testing.T) {
+	srv := newServer(t, options{})
+	dir := srv.place()
+	s := mustOpen(t, srv.cfg(dir))
+	data := noise(3 << 20)
+	must(t, s.Put(ctx, "old", data))
+	var wg sync.WaitGroup
+	var done atomic.Int64
+	stop := make(chan struct{})
+	for g := range 4 {
+		wg.Go(func() {
+			for i := 0; ; i++ {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				name := fmt.Sprintf("packs/%d/%d", g, i)
+				if err := s.Create(ctx, name, data[:1<<20+i]); err != nil {
+					t.Errorf("create %s: %v", name, err)
+					return
+				}
+				mustHold(t, s, name, data[:1<<20+i])
+				mustHold(t, s, "old", data)
+				for _, err := range s.List(ctx, "packs/") {
+					if err != nil {
+						t.Errorf("list: %v", err)
+					}
+				}
+				if err := s.Delete(ctx, name); err != nil {
+					t.Errorf("delete %s: %v", name, err)
+				}
+				done.Add(1)
+			}
+		})
+	}
+	for range 4 {
+		before := done.Load()
+		for i := 0; done.Load() < before+4 && i < 1000; i++ {
+			time.Sleep(5 * time.Millisecond)
+		}
+		srv.kill()
+		time.Sleep(50 * time.Millisecond)
+		srv.start()
+	}
+	close(stop)
+	wg.Wait()
+	if done.Load() < 16 {
+		t.Errorf("only %d rounds", done.Load())
+	}
+	noTemps(t, dir)
+}
+
+// TestResetAnywhere breaks the connection after every so many bytes of a
+// Create, so that every answer is lost once: whatever happened, the object is
+// there once, whole, and its creator is told that it won.
+func TestResetAnywhere(t *testing.T) {
+	srv := newServer(t, options{})
+	dir := srv.place()
+	p, cfg := behind(t, srv, dir)
+	cfg.Connections = 1
+	s := mustOpen(t, cfg)
+	must(t, s.Put(ctx, "commits/x", nil))
+	resets := 0
+	for i, at := 0, int64(20); at < 3500; i, at = i+1, at+37+rand.Int64N(20) {
+		name := fmt.Sprintf("commits/%d", i)
+		data := fmt.Appendf(nil, "nonce %d", i)
+		before := p.Stats().Connections
+		p.ResetAfter(at)
+		if err := s.Create(ctx, name, data); err != nil {
+			t.Errorf("reset after %d: %v", at, err)
+		}
+		p.ResetAfter(-1)
+		resets += p.Stats().Connections - before
+		mustHold(t, s, name, data)
+		if err := s.Create(ctx, name, data); !errors.Is(err, fs.ErrExist) {
+			t.Errorf("reset after %d: create again: %v", at, err)
+		}
+	}
+	if resets < 15 {
+		t.Errorf("only %d connections were broken", resets)
+	}
+	// Another's object is another's, also if the answer is lost.
+	lost := 0
+	for at := int64(1200); at < 3500; at += 150 {
+		p.ResetAfter(at)
+		switch err := s.Create(ctx, "commits/0", []byte("nonce 0")); {
+		case errors.Is(err, fs.ErrExist):
+		case err == nil:
+			t.Errorf("reset after %d: stole an object with the same bytes", at)
+		default:
+			lost++
+		}
+	}
+	p.ResetAfter(-1)
+	if lost > 2 {
+		t.Errorf("%d creations were left undecided", lost)
+	}
+	noTemps(t, dir)
+}
+
+// TestFence: the link of an attempt that was given up cannot happen later, and
+// one that had happened is recognised, whatever the object holds.
+func TestFence(t *testing.T) {
+	srv := newServer(t, options{})
+	dir := srv.place()
+	s := mustOpen(t, srv.cfg(dir))
+	must(t, s.Put(ctx, "commits/x", nil))
+	c, err := s.acquire(ctx)
+	must(t, err)
+	defer s.release(c)
+	for _, tc := range []struct {
+		what   string
+		linked bool // our link happened
+		other  bool // somebody else has made the same
+		swept  bool // our temporary file is gone
+		done   bool
+		undec  bool
+	}{
+		{what: "nothing happened"},
+		{what: "linked", linked: true, done: true},
+		{what: "another with the same bytes", other: true},
+		{what: "swept", swept: true},
+		{what: "linked and swept", linked: true, swept: true, undec: true},
+		{what: "another and swept", other: true, swept: true, undec: true},
+	} {
+		u := &upload{s: s, rel: "commits", target: dir + "/commits/y", data: []byte("data"), exclusive: true, sent: true, temp: dir + "/commits/.tmp-" + s.id + "-1"}
+		must(t, os.WriteFile(u.temp, u.data, 0o600))
+		if tc.linked {
+			must(t, os.Link(u.temp, u.target))
+		}
+		if tc.other {
+			must(t, os.WriteFile(u.target, u.data, 0o600))
+		}
+		if tc.swept {
+			must(t, os.Remove(u.temp))
+		}
+		temp := u.temp
+		err := u.settle(ctx, c)
+		done := u.decided
+		if done != tc.done || (err != nil) != tc.undec || errors.Is(err, fs.ErrExist) {
+			t.Errorf("%s: done %t, %v", tc.what, done, err)
+		}
+		if _, err := os.Stat(temp); err == nil {
+			t.Errorf("%s: the temporary file is left, and may be linked late", tc.what)
+		}
+		_ = os.Remove(u.target)
+	}
+}
+
+// TestBlackHole: a network that swallows everything is noticed, and what was
+// under way goes on when it ends, or stops when its context does.
+func TestBlackHole(t *testing.T) {
+	srv := newServer(t, options{})
+	dir := srv.place()
+	p, cfg := behind(t, srv, dir)
+	cfg.Timeout = 400 * time.Millisecond
+	s := mustOpen(t, cfg)
+	data := noise(4 << 20)
+	must(t, s.Put(ctx, "old", data))
+
+	p.SetBlackHole(true)
+	limited, cancel := context.WithTimeout(ctx, 200*time.Millisecond)
+	defer cancel()
+	begin := time.Now()
+	buf := bytes.Clone(data)
+	if err := s.Put(limited, "late", buf); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("put into a black hole: %v", err)
+	}
+	clear(buf) // must not be in use any more
+	if took := time.Since(begin); took > time.Second {
+		t.Errorf("the context ended after 200 ms, the put after %v", took)
+	}
+	time.AfterFunc(1500*time.Millisecond, func() { p.SetBlackHole(false) })
+	mustHold(t, s, "old", data)
+	if took := time.Since(begin); took < time.Second || took > 8*time.Second {
+		t.Errorf("went on after %v", took)
+	}
+
+	cfg.Retries = -1
+	once := mustOpen(t, cfg)
+	p.SetBlackHole(true)
+	begin = time.Now()
+	err := once.Put(ctx, "x", data)
+	if !errors.Is(err, backend.ErrUnreachable) || time.Since(begin) > 4*time.Second {
+		t.Errorf("without retries: %v after %v", err, time.Since(begin))
+	}
+	begin = time.Now()
+	if _, err := Open(ctx, cfg); !errors.Is(err, backend.ErrUnreachable) || time.Since(begin) > 4*time.Second {
+		t.Errorf("open in a black hole: %v after %v", err, time.Since(begin))
+	}
+}
+
+// TestStuckServer: a server that stays silent while its network lives.
+func TestStuckServer(t *testing.T) {
+	cfg := Config{Command: []string{"sh", "-c", "exec 3<&0; /usr/lib/openssh/sftp-server <&3 & p=$!; exec 3<&-; sleep 0.4; kill -STOP $p; sleep 2; kill -KILL $p"}, Path: t.TempDir(), Timeout: 100 * time.Millisecond, Retries: -1}
+	needSSHD(t)
+	s := mustOpen(t, cfg)
+	var err error
+	begin := time.Now()
+	for i := 0; err == nil && time.Since(begin) < 5*time.Second; i++ {
+		err = s.Put(ctx, fmt.Sprintf("x%d", i), nil)
+	}
+	if !errors.Is(err, backend.ErrUnreachable) || time.Since(begin) > 3*time.Second {
+		t.Errorf("%v after %v", err, time.Since(begin))
+	}
+}
+
+// TestHalfClosed: a server that hangs up while we write.
+func TestHalfClosed(t *testing.T) {
+	srv := newServer(t, options{})
+	p, cfg := behind(t, srv, srv.place())
+	s := mustOpen(t, cfg)
+	data := noise(8 << 20)
+	for i := range 3 {
+		time.AfterFunc(time.Duration(5+10*i)*time.Millisecond, func() { p.HalfClose() })
+		must(t, s.Put(ctx, "x", data))
+		mustHold(t, s, "x", data)
+	}
+}
+
+// TestReaderGoesOn: a reader whose connection breaks reads on if the object is
+// still the same, and never mixes two.
+func TestReaderGoesOn(t *testing.T) {
+	srv := newServer(t, options{})
+	p, cfg := behind(t, srv, srv.place())
+	s := mustOpen(t, cfg)
+	data := noise(5 << 20)
+	for _, replaced := range []bool{false, true} {
+		must(t, s.Put(ctx, "x", data))
+		r, err := s.Get(ctx, "x", 1000, -1)
+		must(t, err)
+		head := make([]byte, 1<<20+10)
+		if _, err := io.ReadFull(r, head); err != nil {
+			t.Fatal(err)
+		}
+		if replaced {
+			must(t, s.Put(ctx, "x", bytes.Repeat([]byte("x"), len(data))))
+		}
+		p.Reset()
+		rest, err := io.ReadAll(r)
+		got := append(head, rest...)
+		switch {
+		case !replaced && (err != nil || !bytes.Equal(got, data[1000:])):
+			t.Errorf("read %d bytes, %v", len(got), err)
+		case replaced && err == nil:
+			t.Error("a reader went on in another object")
+		}
+		must(t, r.Close())
+	}
+	// After Close a reader keeps its connection.
+	must(t, s.Put(ctx, "x", data))
+	r, err := s.Get(ctx, "x", 0, -1)
+	must(t, err, s.Close())
+	if got, err := io.ReadAll(r); err != nil || !bytes.Equal(got, data) {
+		t.Errorf("after Close: %d bytes, %v", len(got), err)
+	}
+	must(t, r.Close())
+}
+
+// TestSlowNetwork: latency is hidden by requests under way at the same time.
+func TestSlowNetwork(t *testing.T) {
+	srv := newServer(t, options{})
+	p, cfg := behind(t, srv, srv.place())
+	s := mustOpen(t, cfg)
+	must(t, s.Put(ctx, "packs/x", nil))
+	for i := range 40 {
+		must(t, s.Put(ctx, fmt.Sprintf("shards/%02d/x", i), nil))
+	}
+	const rtt = 50 * time.Millisecond
+	p.SetLatency(rtt / 2)
+	data := noise(2 << 20)
+	for _, c := range []struct {
+		what  string
+		trips int
+		f     func()
+	}{
+		{"put", 8, func() { must(t, s.Put(ctx, "packs/a", data)) }},
+		{"create", 8, func() { must(t, s.Create(ctx, "packs/b", data)) }},
+		{"get a range", 4, func() { must(t, backend.ReadRange(ctx, s, "packs/a", 1000, make([]byte, 1<<20))) }},
+		{"list", 80, func() { listed(t, s, "shards/") }},
+	} {
+		begin := time.Now()
+		c.f()
+		if took := time.Since(begin); took > time.Duration(c.trips)*rtt+time.Second {
+			t.Errorf("%s took %v, %.0f round trips", c.what, took, float64(took)/float64(rtt))
+		} else {
+			t.Logf("%s: %.1f round trips", c.what, float64(took)/float64(rtt))
+		}
+	}
+}
+
+// TestRateLimit: the limits hold, and a slow transfer is not taken for a stuck one.
+func TestRateLimit(t *testing.T) {
+	srv := newServer(t, options{})
+	cfg := srv.cfg(srv.place())
+	cfg.LimitUpload, cfg.LimitDownload, cfg.Timeout = 1<<20, 1<<20, 200*time.Millisecond
+	s := mustOpen(t, cfg)
+	data := noise(1 << 20)
+	begin := time.Now()
+	must(t, s.Put(ctx, "x", data))
+	up := time.Since(begin)
+	begin = time.Now()
+	mustHold(t, s, "x", data)
+	if down := time.Since(begin); up < 600*time.Millisecond || up > 4*time.Second || down < 600*time.Millisecond || down > 4*time.Second {
+		t.Errorf("a megabyte at 1 MB/s took %v up and %v down", up, down)
+	}
+}
+
+// TestCreateRace: of 16 stores with connections of their own one wins.
+func TestCreateRace(t *testing.T) {
+	srv := newServer(t, options{})
+	dir := srv.place()
+	var stores [16]*Store
+	var wg sync.WaitGroup
+	for i := range stores {
+		wg.Go(func() { // all connect at once
+			s, err := Open(ctx, srv.cfg(dir))
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			stores[i] = s
+			t.Cleanup(func() { s.Close() })
+		})
+	}
+	wg.Wait()
+	if t.Failed() {
+		return
+	}
+	for round := range 8 {
+		name := fmt.Sprintf("gc/%d.plan", round)
+		var winners atomic.Int64
+		var winner atomic.Int64
+		start := make(chan struct{})
+		for i, s := range stores {
+			wg.Go(func() {
+				<-start
+				switch err := s.Create(ctx, name, []byte{byte(i)}); {
+				case err == nil:
+					winners.Add(1)
+					winner.Store(int64(i))
+				case !errors.Is(err, fs.ErrExist):
+					t.Errorf("create: %v", err)
+				}
+			})
+		}
+		close(start)
+		wg.Wait()
+		if winners.Load() != 1 {
+			t.Errorf("round %d: %d winners", round, winners.Load())
+		}
+		mustHold(t, stores[0], name, []byte{byte(winner.Load())})
+	}
+	noTemps(t, dir)
+}
