@@ -4,6 +4,7 @@ import (
 	"io/fs"
 	"slices"
 	"strings"
+	"testing/synctest"
 	"time"
 )
 
@@ -226,6 +227,7 @@ func (w *World) disturb() {
 	for _, c := range w.clients {
 		if c.proc == nil && c.awake() && !c.finished() {
 			c.start()
+			synctest.Wait()
 		}
 	}
 }
@@ -237,6 +239,7 @@ func (w *World) kill(c *client, n uint64) {
 		w.ghosts = slices.DeleteFunc(w.ghosts, func(g ghost) bool { return g.by == c.proc })
 	}
 	c.kill()
+	synctest.Wait()
 	c.asleep = w.now + time.Duration(n%uint64(2*time.Second))
 }
 
@@ -263,6 +266,7 @@ func (w *World) powerCut() {
 			continue
 		}
 		w.hurt(c, answer{err: failed(c.kind.String(), c.name, errTimeout)}, "failed with the power")
+		synctest.Wait() // one at a time
 	}
 }
 
