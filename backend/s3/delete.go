@@ -39,7 +39,7 @@ func (s *Store) remove(ctx context.Context, name string) error {
 		s.hidingOnly.Store(true)
 		s.warn("versions may not be removed, so that deleting an object only hides it and frees no space")
 	}
-	return s.retry(ctx, func() error {
+	return s.retry(ctx, func(ctx context.Context) error {
 		return s.core.RemoveObject(ctx, s.cfg.Bucket, s.key(name), minio.RemoveObjectOptions{})
 	})
 }
@@ -49,7 +49,7 @@ var errNotAllowed = errors.New("versions may not be removed")
 
 func (s *Store) removeVersions(ctx context.Context, name string) error {
 	var list []minio.ObjectInfo
-	err := s.retry(ctx, func() (err error) {
+	err := s.retry(ctx, func(ctx context.Context) (err error) {
 		list, err = s.versions(ctx, name)
 		return err
 	})
@@ -62,7 +62,7 @@ func (s *Store) removeVersions(ctx context.Context, name string) error {
 		return fs.ErrNotExist
 	}
 	for _, v := range slices.Backward(list) {
-		err := s.retry(ctx, func() error {
+		err := s.retry(ctx, func(ctx context.Context) error {
 			return s.core.RemoveObject(ctx, s.cfg.Bucket, s.key(name), minio.RemoveObjectOptions{VersionID: v.VersionID})
 		})
 		switch {
@@ -120,9 +120,9 @@ func (s *Store) held(ctx context.Context, name, version string, err error) bool 
 	if v.temporary || v.network || ctx.Err() != nil {
 		return false
 	}
-	if _, until, err := s.retention(ctx, name, version); err == nil && until.After(s.now()) {
-		return true
+	if l := s.cfg.ObjectLock; l.Mode != "" && l.Applies(name) {
+		return true // in doubt: hiding it would free nothing, and nobody would remember it
 	}
-	hold, err := s.core.GetObjectLegalHold(ctx, s.cfg.Bucket, s.key(name), minio.GetObjectLegalHoldOptions{VersionID: version})
-	return err == nil && hold != nil && *hold == minio.LegalHoldEnabled
+	h, herr := s.holdOf(ctx, name, version)
+	return herr == nil && (h.legal || h.until.After(s.now()))
 }

@@ -195,6 +195,9 @@ func (s *Store) failed(ctx context.Context, op, name string, err error) error {
 		return err
 	}
 	v := judge(err)
+	if minio.ToErrorResponse(err).Code == "InvalidRequest" && s.cfg.ObjectLock.Mode != "" && v.hint == "" {
+		v.hint = "was the bucket made with object lock?"
+	}
 	return &backend.Error{Op: op, Place: s.place, Name: name, Kind: v.kind, Err: opaque(err), Hint: v.hint}
 }
 

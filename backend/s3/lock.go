@@ -80,12 +80,12 @@ func (s *Store) ExtendLock(ctx context.Context, name string, until time.Time) er
 	}
 	// A store refuses to shorten, and to weaken. What is held long enough is
 	// fine; what is held more strictly stays so.
-	mode, held, rerr := s.retention(ctx, name, "")
+	h, herr := s.holdOf(ctx, name, "")
 	switch {
-	case rerr == nil && !held.Before(until):
+	case herr == nil && !h.until.Before(until): // in whichever mode
 		return nil
-	case rerr == nil && mode == minio.Compliance && s.cfg.ObjectLock.Mode == Governance:
-		err = s.retain(ctx, name, mode, until)
+	case herr == nil && h.mode == minio.Compliance && s.cfg.ObjectLock.Mode == Governance:
+		err = s.retain(ctx, name, h.mode, until)
 	}
 	return s.lockFailed(ctx, name, err)
 }
@@ -99,23 +99,33 @@ func (s *Store) lockFailed(ctx context.Context, name string, err error) error {
 
 // retain sets the retention of an object's newest version.
 func (s *Store) retain(ctx context.Context, name string, mode minio.RetentionMode, until time.Time) error {
-	return s.retry(ctx, func() error {
+	return s.retry(ctx, func(ctx context.Context) error {
 		return s.core.PutObjectRetention(ctx, s.cfg.Bucket, s.key(name), minio.PutObjectRetentionOptions{Mode: &mode, RetainUntilDate: &until})
 	})
 }
 
-// retention returns how long a version is held; "" is the newest.
-func (s *Store) retention(ctx context.Context, name, version string) (mode minio.RetentionMode, until time.Time, err error) {
-	err = s.retry(ctx, func() error {
-		m, t, err := s.core.GetObjectRetention(ctx, s.cfg.Bucket, s.key(name), version)
-		if err != nil {
-			return err
-		}
-		if m == nil || t == nil {
-			return errors.New("the store gives no retention date")
-		}
-		mode, until = *m, *t
-		return nil
+// hold is how the store holds one version of an object.
+type hold struct {
+	mode  minio.RetentionMode
+	until time.Time // zero if there is no retention
+	legal bool      // held without a date
+}
+
+// holdOf asks how a version is held; "" is the newest. The headers of the
+// object say it on all stores, while the documents that say the same differ.
+func (s *Store) holdOf(ctx context.Context, name, version string) (h hold, err error) {
+	var info minio.ObjectInfo
+	err = s.retry(ctx, func(ctx context.Context) (err error) {
+		info, err = s.core.StatObject(ctx, s.cfg.Bucket, s.key(name), minio.StatObjectOptions{VersionID: version})
+		return err
 	})
-	return mode, until, err
+	if err != nil {
+		return hold{}, err
+	}
+	h.mode = minio.RetentionMode(info.Metadata.Get("X-Amz-Object-Lock-Mode"))
+	h.legal = info.Metadata.Get("X-Amz-Object-Lock-Legal-Hold") == string(minio.LegalHoldEnabled)
+	if text := info.Metadata.Get("X-Amz-Object-Lock-Retain-Until-Date"); text != "" {
+		h.until, err = time.Parse(time.RFC3339, text)
+	}
+	return h, err
 }

@@ -28,7 +28,7 @@ func (s *Store) putParts(ctx context.Context, name string, data []byte) error {
 		opts.UserMetadata["X-Amz-Checksum-Algorithm"] = "CRC32C"
 	}
 	var id string
-	err := s.retry(ctx, func() (err error) {
+	err := s.retry(ctx, func(ctx context.Context) (err error) {
 		id, err = s.core.NewMultipartUpload(ctx, s.cfg.Bucket, s.key(name), opts)
 		return err
 	})
@@ -63,7 +63,7 @@ func (s *Store) putPart(ctx context.Context, name, id string, number int, data [
 		part.ChecksumCRC32C = checksum(data)
 		opts.CustomHeader.Set(checksumHeader, part.ChecksumCRC32C)
 	}
-	err := s.retry(ctx, func() error {
+	err := s.retry(ctx, func(ctx context.Context) error {
 		got, err := s.core.PutObjectPart(ctx, s.cfg.Bucket, s.key(name), id, number, bytes.NewReader(data), int64(len(data)), opts)
 		part.ETag = got.ETag
 		return err

@@ -36,7 +36,7 @@ func (s *Store) get(ctx context.Context, name string, off, n int64) (*reader, er
 	if n == 0 || n > math.MaxInt64-off { // no range can say this
 		return r, s.atMost(ctx, name, off, n)
 	}
-	err := s.retry(ctx, func() error { return r.open(n) })
+	err := s.retry(ctx, func(context.Context) error { return r.open(n) })
 	if minio.ToErrorResponse(err).StatusCode != http.StatusRequestedRangeNotSatisfiable {
 		return r, err
 	}
@@ -61,7 +61,7 @@ func (s *Store) atMost(ctx context.Context, name string, off, n int64) error {
 func (s *Store) look(ctx context.Context, name string) (info minio.ObjectInfo, err error) {
 	ctx = context.WithValue(ctx, lookKey{}, true)
 	rng := "bytes=0-0"
-	err = s.retry(ctx, func() error {
+	err = s.retry(ctx, func(ctx context.Context) error {
 		var opts minio.GetObjectOptions
 		if rng != "" {
 			opts.Set("Range", rng)

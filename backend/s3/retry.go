@@ -12,17 +12,29 @@ const firstTries = 3
 
 // retry makes one request again and again until it succeeds, fails for good,
 // or has been tried often enough. It returns the last error as it came.
-func (s *Store) retry(ctx context.Context, request func() error) error {
+func (s *Store) retry(ctx context.Context, request func(context.Context) error) error {
 	for try := 1; ; try++ {
-		err := request()
-		if err == nil {
-			return nil
-		}
-		if again := s.again(ctx, try, err); !again {
+		err := request(ctx)
+		if err == nil || !s.again(ctx, try, err) {
 			return err
 		}
+		ctx = cautious(ctx, err)
 	}
 }
+
+// cautious returns the context for what is tried after err. A store that
+// refuses an upload need not read it: it answers and breaks the connection off,
+// and the answer may be lost with the connection. So a request whose connection
+// broke waits, the next time, for the store to say that it wants the data.
+func cautious(ctx context.Context, err error) context.Context {
+	if judge(err).network {
+		return context.WithValue(ctx, expectKey{}, true)
+	}
+	return ctx
+}
+
+// expectKey marks the context of a request that waits for "100 Continue".
+type expectKey struct{}
 
 // again decides whether a request that failed for the try-th time is to be
 // made once more, and if so returns after the pause before that.

@@ -36,8 +36,9 @@ type transport struct {
 }
 
 const (
-	dialTimeout = 15 * time.Second
-	maxAnswer   = 32 << 20 // bytes of an answer that is not an object's data
+	dialTimeout     = 15 * time.Second
+	continueTimeout = 3 * time.Second // then the data is sent unasked
+	maxAnswer       = 32 << 20        // bytes of an answer that is not an object's data
 )
 
 func newTransport(cfg *Config, secure bool) (*transport, error) {
@@ -47,7 +48,7 @@ func newTransport(cfg *Config, secure bool) (*transport, error) {
 		TLSHandshakeTimeout:   min(dialTimeout, cfg.Stall),
 		MaxIdleConnsPerHost:   cfg.Connections,
 		IdleConnTimeout:       time.Minute,
-		ExpectContinueTimeout: 10 * time.Second,
+		ExpectContinueTimeout: min(continueTimeout, cfg.Stall),
 		DisableCompression:    true, // or ranges and lengths would lie
 		TLSNextProto:          map[string]func(string, *tls.Conn) http.RoundTripper{},
 	}
@@ -115,6 +116,10 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	w.timer = time.AfterFunc(t.stall, func() { cancel(errStalled) })
 	req = req.WithContext(ctx)
 	if req.Body != nil && req.Body != http.NoBody {
+		if ctx.Value(expectKey{}) != nil {
+			req.Header = req.Header.Clone()
+			req.Header.Set("Expect", "100-continue")
+		}
 		req.Body = &body{rc: req.Body, watch: w, limit: t.up, keep: true}
 	}
 	resp, err := t.http.RoundTrip(req)
@@ -266,21 +271,21 @@ func (b *body) Close() error {
 // The operations that [Config].Trace is told: the requests that are made, and
 // charged for. OpGet is one for an object's data, OpStat a look at one.
 const (
-	OpGet       = "get"
-	OpStat      = "stat"
-	OpPut       = "put"
-	OpCreate    = "create"
-	OpList      = "list"
-	OpVersions  = "list versions"
-	OpDelete    = "delete"
-	OpStart     = "multipart start"
-	OpPart      = "multipart part"
-	OpComplete  = "multipart complete"
-	OpAbort     = "multipart abort"
-	OpRetention = "get retention"
-	OpRetain    = "put retention"
-	OpLocation  = "location"
-	OpOther     = "other"
+	OpGet      = "get"
+	OpStat     = "stat"
+	OpPut      = "put"
+	OpCreate   = "create"
+	OpList     = "list"
+	OpVersions = "list versions"
+	OpDelete   = "delete"
+	OpStart    = "multipart start"
+	OpPart     = "multipart part"
+	OpComplete = "multipart complete"
+	OpAbort    = "multipart abort"
+	OpHead     = "head"
+	OpRetain   = "put retention"
+	OpLocation = "location"
+	OpOther    = "other"
 )
 
 // lookKey marks the context of a request that only looks at an object.
@@ -290,14 +295,14 @@ type lookKey struct{}
 func opOf(req *http.Request) string {
 	q := req.URL.Query()
 	switch m := req.Method; {
+	case m == http.MethodHead:
+		return OpHead
 	case m == http.MethodGet && q.Has("location"):
 		return OpLocation
 	case m == http.MethodGet && q.Has("versions"):
 		return OpVersions
 	case m == http.MethodGet && q.Has("list-type"):
 		return OpList
-	case m == http.MethodGet && q.Has("retention"):
-		return OpRetention
 	case m == http.MethodPut && q.Has("retention"):
 		return OpRetain
 	case m == http.MethodGet && req.Context().Value(lookKey{}) != nil:

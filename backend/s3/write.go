@@ -37,7 +37,7 @@ func (s *Store) Put(ctx context.Context, name string, data []byte) error {
 		err = s.putParts(ctx, name, data)
 	} else {
 		p := s.prepare(name, data)
-		err = s.retry(ctx, func() error { return s.send(ctx, p) })
+		err = s.retry(ctx, func(ctx context.Context) error { return s.send(ctx, p) })
 	}
 	if err != nil {
 		return s.failed(ctx, "put", name, err)
@@ -75,7 +75,10 @@ func (s *Store) create(ctx context.Context, name string, data []byte) error {
 		v := judge(err)
 		switch {
 		case v.kind == fs.ErrExist && open:
-			return s.settle(ctx, p, token)
+			if there, err := s.settle(ctx, p, token); there {
+				return err
+			}
+			return s.exists(p) // it is gone by now, but it was there
 		case v.kind == fs.ErrExist:
 			return s.exists(p)
 		case errors.Is(v.kind, errors.ErrUnsupported):
@@ -85,6 +88,14 @@ func (s *Store) create(ctx context.Context, name string, data []byte) error {
 		open = open || !v.unmade
 		if !s.again(ctx, try, err) {
 			return err
+		}
+		ctx = cautious(ctx, err)
+		if v.network && open {
+			// A store that finds the object there need not read the data, and
+			// may break off before its answer has arrived, every time.
+			if there, err := s.settle(ctx, p, token); there {
+				return err
+			}
 		}
 	}
 }
@@ -98,19 +109,23 @@ func (s *Store) createUnguarded(ctx context.Context, p *upload) error {
 	case judge(err).kind != fs.ErrNotExist:
 		return err
 	}
-	return s.retry(ctx, func() error { return s.send(ctx, p) })
+	return s.retry(ctx, func(ctx context.Context) error { return s.send(ctx, p) })
 }
 
-// settle tells who made the object that a repeated create has met.
-func (s *Store) settle(ctx context.Context, p *upload, token string) error {
+// settle tells whether there is an object where a create is to be repeated,
+// and if so what that means for the create. An object that cannot be looked at
+// counts as there.
+func (s *Store) settle(ctx context.Context, p *upload, token string) (there bool, err error) {
 	info, err := s.look(ctx, p.name)
 	switch {
 	case err == nil && info.UserMetadata[tokenKey] == token:
-		return nil
-	case err == nil, judge(err).kind == fs.ErrNotExist: // gone by now, but it was there
-		return s.exists(p)
+		return true, nil
+	case err == nil:
+		return true, s.exists(p)
+	case judge(err).kind == fs.ErrNotExist:
+		return false, nil
 	}
-	return err
+	return true, err
 }
 
 func (s *Store) exists(p *upload) error {

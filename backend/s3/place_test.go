@@ -1,0 +1,517 @@
+package s3
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/minio/minio-go/v7"
+
+	"vault/backend"
+	"vault/backend/s3/s3test"
+	"vault/internal/netfault"
+)
+
+// TestStates: each way in which a place cannot be asked is its own kind, with
+// advice, and never looks like an empty place.
+func TestStates(t *testing.T) {
+	t.Parallel()
+	srv := s3test.Start(t, s3test.Options{Users: true})
+	srv.MakeBucket(t, "bucket", bucketOptions)
+	srv.MakeUser(t, "nobody", "nobody-secret")
+	if err := mustOpen(t, config(srv, "bucket")).Put(bg, "config", []byte("x")); err != nil {
+		t.Fatal(err)
+	}
+	page := httptest.NewServer(http.NotFoundHandler())
+	t.Cleanup(page.Close)
+	gone, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	gone.Close()
+	tlsServer := httptest.NewUnstartedServer(http.NotFoundHandler())
+	tlsServer.Config.ErrorLog = quiet
+	tlsServer.StartTLS()
+	t.Cleanup(tlsServer.Close)
+	hole, err := netfault.New(srv.Addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { hole.Close() })
+	hole.SetBlackHole(true)
+
+	for _, c := range []struct {
+		name   string
+		change func(*Config)
+		kind   error
+		hint   string
+	}{
+		{"missing bucket", func(c *Config) { c.Bucket = "missing" }, backend.ErrUnreachable, "bucket"},
+		{"unknown key", func(c *Config) { c.Credentials.AccessKey = "unknown" }, backend.ErrPermission, "access key"},
+		{"wrong secret", func(c *Config) { c.Credentials.SecretKey = "wrong" }, backend.ErrPermission, "secret key"},
+		{"anonymous", func(c *Config) { c.Credentials = Credentials{Anonymous: true} }, backend.ErrPermission, "policy"},
+		{"no permission", func(c *Config) { c.Credentials = Credentials{AccessKey: "nobody", SecretKey: "nobody-secret"} }, backend.ErrPermission, "policy"},
+		{"refused connection", func(c *Config) { c.Endpoint = "http://" + gone.Addr().String() }, backend.ErrUnreachable, "listens"},
+		{"unknown host", func(c *Config) { c.Endpoint = "http://s3.invalid" }, backend.ErrUnreachable, "endpoint"},
+		{"no S3 server", func(c *Config) { c.Endpoint = page.URL }, backend.ErrUnreachable, "S3 store"},
+		{"no S3 server, region unknown", func(c *Config) { c.Endpoint, c.Region = page.URL, "" }, backend.ErrUnreachable, "S3 store"},
+		{"no TLS", func(c *Config) { c.Endpoint = strings.Replace(c.Endpoint, "http:", "https:", 1) }, backend.ErrUnreachable, "http://"},
+		{"strange certificate", func(c *Config) { c.Endpoint = tlsServer.URL }, backend.ErrUnreachable, "certificate"},
+		{"black hole", func(c *Config) { c.Endpoint, c.Stall = "http://"+hole.Addr(), 100*time.Millisecond }, backend.ErrUnreachable, "network"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			cfg := config(srv, "bucket")
+			c.change(&cfg)
+			s := mustOpen(t, cfg)
+			_, lerr := first(s)
+			_, gerr := s.Get(bg, "config", 0, -1)
+			_, herr := s.Get(bg, "none", 0, 0)
+			for what, err := range map[string]error{
+				"list": lerr, "get": gerr, "look": herr,
+				"put": s.Put(bg, "config", nil), "create": s.Create(bg, "new", nil), "delete": s.Delete(bg, "config"),
+			} {
+				if !errors.Is(err, c.kind) || errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrExist) || errors.Is(err, context.DeadlineExceeded) {
+					t.Errorf("%s: %v, want %v", what, err, c.kind)
+				}
+				if !strings.Contains(backend.Hint(err), c.hint) {
+					t.Errorf("%s: hint %q, want one with %q", what, backend.Hint(err), c.hint)
+				}
+				if c.kind == backend.ErrUnreachable && errors.Is(err, backend.ErrPermission) {
+					t.Errorf("%s: %v looks like a refusal", what, err)
+				}
+				if strings.Contains(fmt.Sprint(err), cfg.Credentials.SecretKey) && cfg.Credentials.SecretKey != "" {
+					t.Errorf("%s: the error holds the secret: %v", what, err)
+				}
+			}
+		})
+	}
+	mustHold(t, mustOpen(t, config(srv, "bucket")), "config", []byte("x"))
+}
+
+// TestReader: a key that may only read reads, and is refused the rest.
+func TestReader(t *testing.T) {
+	t.Parallel()
+	srv := s3test.Start(t, s3test.Options{Users: true})
+	srv.MakeBucket(t, "bucket", bucketOptions)
+	srv.MakeUser(t, "reader", "reader-secret")
+	policy := `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"AWS":["reader"]},
+		"Action":["s3:GetObject","s3:ListBucket"],"Resource":["arn:aws:s3:::bucket","arn:aws:s3:::bucket/*"]}]}`
+	if err := srv.Client(t).SetBucketPolicy(bg, "bucket", policy); err != nil {
+		t.Fatal(err)
+	}
+	if err := mustOpen(t, config(srv, "bucket")).Put(bg, "x", []byte("x")); err != nil {
+		t.Fatal(err)
+	}
+	cfg := config(srv, "bucket")
+	cfg.Credentials = Credentials{AccessKey: "reader", SecretKey: "reader-secret"}
+	s := mustOpen(t, cfg)
+	mustHold(t, s, "x", []byte("x"))
+	if info, err := first(s); err != nil || info.Name != "x" {
+		t.Errorf("list: %v, %v", info, err)
+	}
+	if _, err := s.Get(bg, "y", 0, -1); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("get missing: %v", err)
+	}
+	for what, err := range map[string]error{
+		"put": s.Put(bg, "x", nil), "create": s.Create(bg, "y", nil), "delete": s.Delete(bg, "x"),
+		"create existing": s.Create(bg, "x", nil),
+	} {
+		if !errors.Is(err, backend.ErrPermission) || backend.Hint(err) == "" {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+}
+
+// TestFull: a full disk is no space; what is there reads, and deleting helps.
+func TestFull(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=4m"); err != nil {
+		t.Skipf("mount a small file system: %v", err)
+	}
+	t.Cleanup(func() { syscall.Unmount(dir, syscall.MNT_DETACH) })
+	srv := s3test.Start(t, s3test.Options{Root: dir})
+	srv.MakeBucket(t, "bucket", bucketOptions)
+	var count counter
+	cfg := config(srv, "bucket")
+	cfg.Trace = count.trace
+	s := mustOpen(t, cfg)
+	data := noise(1 << 20)
+	var err error
+	n := 0
+	for ; err == nil && n < 10; n++ {
+		count.take()
+		err = s.Put(bg, fmt.Sprintf("packs/%d", n), data)
+	}
+	if !errors.Is(err, backend.ErrNoSpace) || errors.Is(err, backend.ErrUnreachable) || backend.Hint(err) == "" {
+		t.Fatalf("put number %d: %v", n, err)
+	}
+	mustCount(t, "a put on a full store", &count, map[string]int{OpPut: 1})
+	if err := s.Create(bg, "commits/c", data); !errors.Is(err, backend.ErrNoSpace) {
+		t.Errorf("create: %v", err)
+	}
+	mustHold(t, s, "packs/0", data)
+	if err := s.Delete(bg, "packs/0"); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Create(bg, "commits/c", data[:1000]); err != nil {
+		t.Errorf("create after delete: %v", err)
+	}
+}
+
+// TestRestart: the server is killed over and over; operations go on.
+func TestRestart(t *testing.T) {
+	t.Parallel()
+	srv := s3test.Start(t, s3test.Options{})
+	srv.MakeBucket(t, "bucket", bucketOptions)
+	cfg := config(srv, "bucket")
+	cfg.PartSize = minPartSize
+	cfg.Retry = Retry{Tries: 40, Base: 10 * time.Millisecond, Max: 100 * time.Millisecond}
+	s := mustOpen(t, cfg)
+	data := noise(minPartSize + 1)
+	var wg sync.WaitGroup
+	stop := make(chan struct{})
+	var rounds [4]int
+	for g := range rounds {
+		wg.Go(func() {
+			for i := 0; ; i++ {
+				select {
+				case <-stop:
+					rounds[g] = i
+					return
+				default:
+				}
+				mine := data[g*1000+i:]
+				if g%2 == 0 {
+					mine = mine[:200_000]
+				}
+				pack, commit := fmt.Sprintf("packs/%d-%d", g, i), fmt.Sprintf("commits/%d-%d", g, i)
+				if err := s.Put(bg, pack, mine); err != nil {
+					t.Errorf("put: %v", err)
+				}
+				if err := s.Create(bg, commit, mine[:100]); err != nil {
+					t.Errorf("create: %v", err)
+				}
+				if got, err := backend.ReadAll(bg, s, pack, 1<<30); err != nil || !bytes.Equal(got, mine) {
+					t.Errorf("read %d bytes: %v", len(got), err)
+				}
+				if err := s.Delete(bg, pack); err != nil && !errors.Is(err, fs.ErrNotExist) {
+					t.Errorf("delete: %v", err)
+				}
+			}
+		})
+	}
+	for range 4 {
+		time.Sleep(150 * time.Millisecond)
+		srv.Kill()
+		time.Sleep(50 * time.Millisecond)
+		srv.Restart(t)
+	}
+	close(stop)
+	wg.Wait()
+	want := 0
+	for g, n := range rounds {
+		want += n
+		for i := range n {
+			mustHold(t, s, fmt.Sprintf("commits/%d-%d", g, i), data[g*1000+i:][:100])
+		}
+	}
+	got := 0
+	for _, err := range s.List(bg, "commits/") {
+		if err != nil {
+			t.Fatal(err)
+		}
+		got++
+	}
+	if got != want || want < 8 {
+		t.Errorf("%d commits are listed, %d were made", got, want)
+	}
+}
+
+// TestBadNetwork works through a proxy that is slow and breaks.
+func TestBadNetwork(t *testing.T) {
+	t.Parallel()
+	srv := s3test.Start(t, s3test.Options{})
+	srv.MakeBucket(t, "bucket", bucketOptions)
+	p, err := netfault.New(srv.Addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { p.Close() })
+	p.SetLatency(50 * time.Millisecond)
+	cfg := config(srv, "bucket")
+	cfg.Endpoint = "http://" + p.Addr()
+	cfg.Stall = 500 * time.Millisecond
+	s := mustOpen(t, cfg)
+	data := noise(300_000)
+
+	// Requests at once cost the latency of one after the other, not of all.
+	start := time.Now()
+	var wg sync.WaitGroup
+	for i := range 64 {
+		wg.Go(func() {
+			if err := s.Put(bg, fmt.Sprintf("packs/%02d", i), data[i:1000+i]); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	if took := time.Since(start); took > 2500*time.Millisecond { // 64 in turn would take 6.4 s and more
+		t.Errorf("64 puts at 50 ms took %v", took)
+	}
+
+	for name, fault := range map[string]func(){
+		"reset":      func() { p.Reset() },
+		"cut":        func() { p.ResetAfter(150_000) },
+		"half-close": func() { p.HalfClose() },
+		"hole": func() {
+			p.SetBlackHole(true)
+			time.AfterFunc(700*time.Millisecond, func() { p.SetBlackHole(false) })
+		},
+	} {
+		for i := range 3 {
+			time.AfterFunc(time.Duration(i)*60*time.Millisecond, fault)
+			obj := fmt.Sprintf("packs/%s-%d", name, i)
+			if err := s.Create(bg, obj, data); err != nil {
+				t.Errorf("%s: create: %v", name, err)
+				continue
+			}
+			time.AfterFunc(time.Duration(i)*60*time.Millisecond, fault)
+			mustHold(t, s, obj, data)
+		}
+	}
+}
+
+// TestLock: what is locked cannot be deleted, locks grow and do not shrink,
+// and what the repository replaces is not locked.
+func TestLock(t *testing.T) {
+	t.Parallel()
+	srv := s3test.Start(t, s3test.Options{Versioning: true})
+	srv.MakeBucket(t, "bucket", minio.MakeBucketOptions{ObjectLocking: true})
+	for _, mode := range []LockMode{Compliance, Governance} {
+		var count counter
+		now := time.Now()
+		cfg := config(srv, "bucket")
+		cfg.Prefix, cfg.PartSize, cfg.Trace = string(mode), minPartSize, count.trace
+		cfg.ObjectLock = ObjectLock{Mode: mode, Days: 1}
+		cfg.Now = func() time.Time { return now }
+		s := mustOpen(t, cfg)
+		data := noise(minPartSize + 1)
+		for _, name := range []string{"packs/one", "packs/parts", "commits/c"} {
+			switch {
+			case name == "commits/c":
+				if err := s.Create(bg, name, []byte("commit")); err != nil {
+					t.Fatal(err)
+				}
+			case name == "packs/parts":
+				if err := s.Put(bg, name, data); err != nil {
+					t.Fatal(err)
+				}
+			default:
+				if err := s.Put(bg, name, data[:100]); err != nil {
+					t.Fatal(err)
+				}
+			}
+			h, err := s.holdOf(bg, name, "")
+			if err != nil || h.mode != mode.retention() || h.until.Sub(now.AddDate(0, 0, 1)).Abs() > time.Second || h.legal {
+				t.Errorf("%s %s is held as %+v (%v)", mode, name, h, err)
+			}
+			err = s.Delete(bg, name)
+			if !errors.Is(err, ErrLocked) || backend.Hint(err) == "" || errors.Is(err, backend.ErrUnreachable) {
+				t.Errorf("delete of a locked object: %v", err)
+			}
+		}
+		mustHold(t, s, "packs/parts", data)
+		mustHold(t, s, "commits/c", []byte("commit"))
+
+		later := now.Add(72 * time.Hour)
+		count.take()
+		if err := s.ExtendLock(bg, "packs/one", later); err != nil {
+			t.Fatal(err)
+		}
+		mustCount(t, "extending a lock", &count, map[string]int{OpRetain: 1})
+		for _, until := range []time.Time{later, now.Add(time.Hour)} { // no longer than it is: fine, and nothing changes
+			if err := s.ExtendLock(bg, "packs/one", until); err != nil {
+				t.Errorf("%s: extend to %v: %v", mode, until, err)
+			}
+		}
+		if h, err := s.holdOf(bg, "packs/one", ""); err != nil || h.until.Before(later) {
+			t.Errorf("%s: held until %v (%v), want %v", mode, h.until, err, later)
+		}
+		if err := s.ExtendLock(bg, "packs/none", later); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("extend the lock of a missing object: %v", err)
+		}
+
+		for i := range 3 {
+			if err := s.Put(bg, "sessions/s", []byte{byte(i)}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := s.Delete(bg, "sessions/s"); err != nil {
+			t.Errorf("delete what is not locked: %v", err)
+		}
+		if list, err := s.versions(bg, "sessions/s"); err != nil || len(list) != 0 {
+			t.Errorf("%d versions of a deleted object are left (%v)", len(list), err)
+		}
+	}
+	// A repository that does not lock meets objects that somebody else has.
+	other := config(srv, "bucket")
+	other.Prefix = string(Compliance)
+	for _, name := range []string{"packs/one", "commits/c"} {
+		if err := mustOpen(t, other).Delete(bg, name); !errors.Is(err, ErrLocked) {
+			t.Errorf("delete of what another has locked: %v", err)
+		}
+	}
+	legal := minio.LegalHoldEnabled
+	if err := mustOpen(t, config(srv, "bucket")).Put(bg, "held", []byte("x")); err != nil {
+		t.Fatal(err)
+	}
+	if err := srv.Client(t).PutObjectLegalHold(bg, "bucket", "held", minio.PutObjectLegalHoldOptions{Status: &legal}); err != nil {
+		t.Fatal(err)
+	}
+	if err := mustOpen(t, config(srv, "bucket")).Delete(bg, "held"); !errors.Is(err, ErrLocked) {
+		t.Errorf("delete under a legal hold: %v", err)
+	}
+	plain := config(srv, "bucket")
+	if err := mustOpen(t, plain).ExtendLock(bg, "x", time.Now()); !errors.Is(err, errors.ErrUnsupported) {
+		t.Errorf("extend without lock: %v", err)
+	}
+	srv.MakeBucket(t, "unlocked", bucketOptions)
+	cfg := config(srv, "unlocked")
+	cfg.ObjectLock = ObjectLock{Mode: Compliance, Days: 1}
+	if err := mustOpen(t, cfg).Put(bg, "x", nil); err == nil || backend.Hint(err) == "" {
+		t.Errorf("a lock in a bucket without: %v, hint %q", err, backend.Hint(err))
+	}
+}
+
+// TestHiding: a key that may not remove versions hides what it deletes.
+func TestHiding(t *testing.T) {
+	t.Parallel()
+	srv := s3test.Start(t, s3test.Options{Versioning: true, Users: true})
+	srv.MakeBucket(t, "bucket", bucketOptions)
+	if err := srv.Client(t).EnableVersioning(bg, "bucket"); err != nil {
+		t.Fatal(err)
+	}
+	srv.MakeUser(t, "writer", "writer-secret")
+	policy := `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"AWS":["writer"]},
+		"Action":["s3:GetObject","s3:PutObject","s3:DeleteObject","s3:ListBucket"],"Resource":["arn:aws:s3:::bucket","arn:aws:s3:::bucket/*"]}]}`
+	if err := srv.Client(t).SetBucketPolicy(bg, "bucket", policy); err != nil {
+		t.Fatal(err)
+	}
+	var warned []string
+	cfg := config(srv, "bucket")
+	cfg.Credentials = Credentials{AccessKey: "writer", SecretKey: "writer-secret"}
+	cfg.Warn = func(text string) { warned = append(warned, text) }
+	s := mustOpen(t, cfg)
+	for i := range 2 {
+		name := fmt.Sprintf("packs/%d", i)
+		if err := s.Put(bg, name, []byte("x")); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Delete(bg, name); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Delete(bg, name); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("delete again: %v", err)
+		}
+	}
+	if info, err := first(s); err != nil || info.Name != "" {
+		t.Errorf("what is hidden is listed: %v, %v", info, err)
+	}
+	if len(warned) != 1 {
+		t.Errorf("warnings %q", warned)
+	}
+}
+
+// TestRequests: what costs how many requests.
+func TestRequests(t *testing.T) {
+	t.Parallel()
+	srv := s3test.Start(t, s3test.Options{})
+	srv.MakeBucket(t, "bucket", bucketOptions)
+	var count counter
+	cfg := config(srv, "bucket")
+	cfg.Trace, cfg.PartSize = count.trace, minPartSize
+	s := mustOpen(t, cfg)
+	mustCount(t, "open", &count, map[string]int{})
+	data := noise(2*minPartSize + 1)
+	check := func(what string, err error, want map[string]int) {
+		t.Helper()
+		if err != nil {
+			t.Errorf("%s: %v", what, err)
+		}
+		mustCount(t, what, &count, want)
+	}
+	check("put", s.Put(bg, "a", data[:100]), map[string]int{OpPut: 1})
+	check("put up to the part size", s.Put(bg, "b", data[:minPartSize]), map[string]int{OpPut: 1})
+	check("put in parts", s.Put(bg, "packs/c", data), map[string]int{OpStart: 1, OpPart: 3, OpComplete: 1})
+	check("create", s.Create(bg, "d", data), map[string]int{OpCreate: 1})
+	if err := s.Create(bg, "d", data); !errors.Is(err, fs.ErrExist) {
+		t.Error(err)
+	}
+	mustCount(t, "create existing", &count, map[string]int{OpCreate: 1})
+	_, err := backend.ReadAll(bg, s, "packs/c", 1<<30)
+	check("read all", err, map[string]int{OpGet: 1})
+	check("read range", backend.ReadRange(bg, s, "packs/c", 17, make([]byte, 1000)), map[string]int{OpGet: 1})
+	_, err = first(s)
+	check("list", err, map[string]int{OpList: 1})
+	check("delete", s.Delete(bg, "a"), map[string]int{OpStat: 1, OpDelete: 1})
+}
+
+// TestPages lists more than a page holds, and stops within the first.
+func TestPages(t *testing.T) {
+	t.Parallel()
+	srv := s3test.Start(t, s3test.Options{})
+	srv.MakeBucket(t, "bucket", bucketOptions)
+	const n = 2100
+	for _, dir := range []string{"p/packs", "p/marker"} {
+		if err := os.MkdirAll(filepath.Join(srv.Root, "bucket", dir), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i := range n { // what lies in the server's directory is an object
+		if err := os.WriteFile(filepath.Join(srv.Root, "bucket/p/packs", fmt.Sprintf("%04d", i)), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	f := newFront(t, srv)
+	cfg := f.config(srv, "bucket")
+	cfg.Prefix = "p"
+	s := mustOpen(t, cfg)
+	if _, err := srv.Client(t).PutObject(bg, "bucket", "p/", strings.NewReader(""), 0, minio.PutObjectOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	f.do(at(OpList, 1, fault{status: 503, code: "SlowDown"})) // the second page fails once
+	seen := 0
+	for info, err := range s.List(bg, "") {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if want := fmt.Sprintf("packs/%04d", seen); info.Name != want {
+			t.Fatalf("number %d is %s", seen, info.Name)
+		}
+		seen++
+	}
+	if seen != n || f.count(OpList) != 4 {
+		t.Errorf("listed %d of %d objects with %d requests", seen, n, f.count(OpList))
+	}
+	f.do(nil)
+	if _, err := first(s); err != nil || f.count(OpList) != 1 {
+		t.Errorf("the first of a listing took %d requests, %v", f.count(OpList), err)
+	}
+}
+
+var quiet = log.New(io.Discard, "", 0)
