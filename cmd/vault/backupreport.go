@@ -3,8 +3,10 @@ package main
 import (
 	"fmt"
 	"path"
+	"slices"
 	"time"
 
+	"vault/crypto"
 	"vault/internal/display"
 	"vault/snapshot/archive"
 )
@@ -29,6 +31,10 @@ func (r *backupReport) observe(e archive.Event) {
 		r.ui.warn(path.Join(e.Volume, e.Path), fmt.Errorf("%s", e.Message))
 	case archive.EventItem:
 		r.item(e)
+	case archive.EventExcluded:
+		if r.ui.verbose > 1 {
+			r.ui.item(itemMessage{Action: "excluded", Volume: e.Volume, Item: e.Path})
+		}
 	default:
 		r.progress(e)
 	}
@@ -85,4 +91,71 @@ func (u *ui) item(m itemMessage) {
 		return
 	}
 	u.info("%-10s %s\n", m.Action, display.Name(path.Join(m.Volume, m.Item)))
+}
+
+// tell ends the output with a summary.
+func (b *backupRun) tell(state, id string) {
+	k := &b.backup
+	m := summaryMessage{Type: "summary", DryRun: b.f.dryRun, BackupID: id, State: state,
+		BackupStart: k.Started.Std(), BackupEnd: k.Finished.Std(), TotalDuration: k.Duration().Seconds(),
+		Volumes: []volumeInfo{}, Unmatched: unmatched(b.excludes)}
+	committed := k
+	if id == "" {
+		committed = nil
+	}
+	for i := range k.Volumes {
+		info := volumeInfoOf(committed, &k.Volumes[i])
+		info.Excluded = b.excluded[i]
+		m.Excluded += info.Excluded
+		m.Volumes = append(m.Volumes, info)
+		m.counts.add(info.counts)
+	}
+	if len(m.Volumes) == 1 {
+		m.SnapshotID = m.Volumes[0].SnapshotID
+	}
+	if len(k.Parents) > 0 {
+		m.ParentID = slices.MaxFunc(k.Parents, crypto.SessionID.Compare).String()
+	}
+	b.a.ui.message(m)
+	b.a.ui.backupSummary(m, k.ID.Short())
+}
+
+// backupSummary is the summary for people.
+func (u *ui) backupSummary(m summaryMessage, short string) {
+	what := "backup " + short + " stored"
+	switch {
+	case m.DryRun:
+		what = "dry run, nothing is stored"
+	case m.State == "unchanged":
+		what = "nothing changed, no backup is stored"
+	case m.BackupID == "":
+		what = "nothing is stored"
+	}
+	u.info("%s: %s in %s\n", what, m.State, display.Duration(m.BackupEnd.Sub(m.BackupStart)))
+	u.info("files        %d new, %d changed, %d unmodified\n", m.FilesNew, m.FilesChanged, m.FilesUnmodified)
+	u.info("directories  %d new, %d changed, %d unmodified\n", m.DirsNew, m.DirsChanged, m.DirsUnmodified)
+	u.info("processed    %s\n", display.Bytes(m.BytesProcessed))
+	u.info("added        %s (stored %s)\n", display.Bytes(m.DataAdded), display.Bytes(m.DataAddedPacked))
+	u.excludeSummary(m)
+	if len(m.Volumes) > 1 || m.State != "complete" {
+		for _, v := range m.Volumes {
+			u.info("volume       %s: %s, %s processed\n", display.Name(v.Name), v.State, display.Bytes(v.BytesProcessed))
+		}
+	}
+}
+
+// excludeSummary tells what was left out, and which patterns did nothing. That is
+// often as it should be, but a pattern with a mistake shows here.
+func (u *ui) excludeSummary(m summaryMessage) {
+	if m.Excluded > 0 {
+		u.info("excluded     %s\n", display.Count(m.Excluded, "entry"))
+	}
+	const few = 3
+	for i, pattern := range m.Unmatched {
+		if i == few && u.verbose == 0 {
+			u.info("unmatched    %s more, -v shows all\n", display.Count(uint64(len(m.Unmatched)-few), "pattern"))
+			return
+		}
+		u.info("unmatched    %s\n", display.Line(pattern))
+	}
 }

@@ -54,6 +54,8 @@ func exitCode(ctx context.Context, err error) int {
 	switch {
 	case err == nil:
 		return 0
+	case errors.As(err, &f) && f.code == exitPartial: // it is stored, whatever came later
+		return f.code
 	case ctx.Err() != nil && errors.Is(context.Cause(ctx), errInterrupted):
 		return exitInterrupted
 	case errors.As(err, &f):
@@ -134,14 +136,14 @@ func (u *ui) exit(ctx context.Context, cmd *cobra.Command, err error) int {
 	u.line.clear()
 	code := exitCode(ctx, err)
 	var f *failure
-	if code == 0 || code != exitInterrupted && errors.As(err, &f) && f.told {
+	if errors.As(err, &f); code == 0 || code != exitInterrupted && f != nil && f.told {
 		return code
 	}
 	message, advice := err.Error(), hint(cmd, code, err)
 	if code == exitInterrupted {
-		message, advice = "interrupted", "what was stored so far is used by the next run"
-		if cmd == nil || cmd.Name() != "backup" {
-			advice = ""
+		message, advice = errInterrupted.Error(), ""
+		if f != nil && f.code == exitInterrupted {
+			advice = f.hint
 		}
 	}
 	if u.json {

@@ -151,7 +151,8 @@ type volumeInfo struct {
 	SourceBase64 string `json:"source_base64,omitempty"`
 	State        string `json:"state"`
 	counts
-	Problems []problemInfo `json:"problems,omitempty"` // the first ones
+	Excluded uint64        `json:"entries_excluded,omitempty"` // a directory is one
+	Problems []problemInfo `json:"problems,omitempty"`         // the first ones
 }
 
 type problemInfo struct {
@@ -181,7 +182,9 @@ type summaryMessage struct {
 	ParentID   string `json:"parent,omitempty"`      // the newest of the backups compared with
 	State      string `json:"state"`                 // "complete", "partial", "failed" or "unchanged"
 	counts
-	TotalDuration float64      `json:"total_duration"` // seconds
+	Excluded      uint64       `json:"entries_excluded,omitempty"`
+	Unmatched     []string     `json:"unmatched_patterns,omitempty"` // that have matched nothing
+	TotalDuration float64      `json:"total_duration"`               // seconds
 	BackupStart   time.Time    `json:"backup_start"`
 	BackupEnd     time.Time    `json:"backup_end"`
 	Volumes       []volumeInfo `json:"volumes"`

@@ -13,9 +13,9 @@ import (
 	"vault/snapshot/archive"
 )
 
-// parseVolumes turns the arguments of backup into volumes: paths, with a name
-// or without, commands, and standard input.
-func parseVolumes(paths, commands []string, stdin string) ([]archive.Volume, error) {
+// volumes turns the arguments of backup into volumes: paths, with a name or
+// without, what lists name, commands, and standard input.
+func (f *backupFlags) volumes(paths []string) ([]archive.Volume, error) {
 	var list []archive.Volume
 	var errs []error
 	add := func(v archive.Volume, err error) {
@@ -24,18 +24,28 @@ func parseVolumes(paths, commands []string, stdin string) ([]archive.Volume, err
 	for _, arg := range paths {
 		add(pathVolume(arg))
 	}
-	for _, arg := range commands {
+	readers := f.lists.usesStdin()
+	if f.stdin != "" {
+		readers++
+	}
+	if readers > 1 {
+		return nil, usagef("standard input can be read only once")
+	}
+	if f.lists.given() {
+		add(f.lists.volume(os.Stdin))
+	}
+	for _, arg := range f.commands {
 		add(commandVolume(arg))
 	}
-	if stdin != "" {
+	if f.stdin != "" {
 		var err error
-		if !isVolumeName(stdin) {
-			err = badName("--stdin", stdin)
+		if !isVolumeName(f.stdin) {
+			err = badName("--stdin", f.stdin)
 		}
-		add(archive.Volume{Name: stdin, Source: archive.Stream{Reader: os.Stdin, Label: "stdin"}}, err)
+		add(archive.Volume{Name: f.stdin, Source: archive.Stream{Reader: os.Stdin, Label: "stdin"}}, err)
 	}
 	if len(list) == 0 {
-		return nil, usage(errors.New("nothing to back up: give paths, --command or --stdin"))
+		return nil, usage(errors.New("nothing to back up: give paths, --files-from, --command or --stdin"))
 	}
 	if err := errors.Join(errs...); err != nil {
 		return nil, usage(err)
