@@ -59,14 +59,18 @@ func newSSHDialer(cfg *Config, warn func(string)) (*sshDialer, error) {
 	}
 	d := &sshDialer{keys: &keyring{ask: cfg.Passphrase, open: make(map[string]ssh.Signer)}}
 	sc := newSSHConfig(cfg.Home, files)
-	if err := d.addHops(sc, cfg, cfg.Host, cfg.User, cfg.Port); err != nil {
+	if err := d.addHops(sc, cfg, cfg.Host, cfg.User, cfg.Port, 0); err != nil {
 		return nil, err
 	}
 	return d, nil
 }
 
-// addHops appends the hops that lead to a host, and the host.
-func (d *sshDialer) addHops(sc *sshConfig, cfg *Config, alias, user string, port int) error {
+// addHops appends the hops that lead to a host, and the host, which is depth
+// jumps before the server.
+func (d *sshDialer) addHops(sc *sshConfig, cfg *Config, alias, user string, port, depth int) error {
+	if depth >= maxHops {
+		return fmt.Errorf("ProxyJump of %s: over %d hops, or a circle", alias, maxHops)
+	}
 	h, err := sc.lookUp(alias, user)
 	if err != nil {
 		return err
@@ -81,15 +85,12 @@ func (d *sshDialer) addHops(sc *sshConfig, cfg *Config, alias, user string, port
 	// Every host of the chain is named as "-J" wants it; the first may have
 	// jumps of its own.
 	for i, jump := range strings.FieldsFunc(h.proxyJump, func(r rune) bool { return r == ',' }) {
-		if len(d.hops) >= maxHops {
-			return fmt.Errorf("ProxyJump of %s: over %d hops, or a circle", alias, maxHops)
-		}
 		ju, jh, jp, err := splitHost(strings.TrimPrefix(strings.TrimSpace(jump), "ssh://"))
 		if err != nil {
 			return fmt.Errorf("ProxyJump of %s: %w", alias, err)
 		}
 		if i == 0 && jh != alias {
-			err = d.addHops(sc, cfg, jh, ju, jp)
+			err = d.addHops(sc, cfg, jh, ju, jp, depth+1)
 		} else {
 			err = d.addHop(sc, cfg, jh, ju, jp)
 		}

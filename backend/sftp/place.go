@@ -23,6 +23,9 @@ func (s *Store) look(ctx context.Context, c *conn) error {
 // present reports whether the repository's directory is there; false means
 // that it never was, as far as this store knows, and its parent is.
 func (s *Store) present(ctx context.Context, c *conn) (bool, error) {
+	s.mu.Lock()
+	seen := s.seen // before we look: others may make it meanwhile
+	s.mu.Unlock()
 	info, err := stat(ctx, c, s.root)
 	switch {
 	case err == nil && info.IsDir():
@@ -35,13 +38,13 @@ func (s *Store) present(ctx context.Context, c *conn) (bool, error) {
 	case !errors.Is(err, fs.ErrNotExist):
 		return false, unreachable(err)
 	}
-	s.mu.Lock()
-	seen := s.seen
-	s.mu.Unlock()
 	if seen {
 		return false, gone(err)
 	}
-	if _, err := lstat(ctx, c, s.root); err == nil {
+	if info, err := lstat(ctx, c, s.root); err == nil {
+		if info.Mode()&fs.ModeSymlink == 0 {
+			return s.present(ctx, c) // somebody has just made it
+		}
 		return false, &marked{kind: backend.ErrUnreachable, err: fmt.Errorf("%s is a symbolic link that leads nowhere", s.root), hint: "is what it leads to mounted on the server?"}
 	} else if !errors.Is(err, fs.ErrNotExist) {
 		return false, unreachable(err)

@@ -60,6 +60,7 @@ func noTemps(t testing.TB, dir string) {
 // TestServerKilled: operations under way go on when the server is killed and
 // started again.
 func TestServerKilled(t *testing.T) {
+	t.Parallel()
 	srv := newServer(t, options{})
 	dir := srv.place()
 	s := mustOpen(t, srv.cfg(dir))
@@ -116,6 +117,7 @@ func TestServerKilled(t *testing.T) {
 // Create, so that every answer is lost once: whatever happened, the object is
 // there once, whole, and its creator is told that it won.
 func TestResetAnywhere(t *testing.T) {
+	t.Parallel()
 	srv := newServer(t, options{})
 	dir := srv.place()
 	p, cfg := behind(t, srv, dir)
@@ -163,6 +165,7 @@ func TestResetAnywhere(t *testing.T) {
 // TestFence: the link of an attempt that was given up cannot happen later, and
 // one that had happened is recognised, whatever the object holds.
 func TestFence(t *testing.T) {
+	t.Parallel()
 	srv := newServer(t, options{})
 	dir := srv.place()
 	s := mustOpen(t, srv.cfg(dir))
@@ -212,6 +215,7 @@ func TestFence(t *testing.T) {
 // TestBlackHole: a network that swallows everything is noticed, and what was
 // under way goes on when it ends, or stops when its context does.
 func TestBlackHole(t *testing.T) {
+	t.Parallel()
 	srv := newServer(t, options{})
 	dir := srv.place()
 	p, cfg := behind(t, srv, dir)
@@ -254,6 +258,7 @@ func TestBlackHole(t *testing.T) {
 
 // TestStuckServer: a server that stays silent while its network lives.
 func TestStuckServer(t *testing.T) {
+	t.Parallel()
 	cfg := Config{Command: []string{"sh", "-c", "exec 3<&0; /usr/lib/openssh/sftp-server <&3 & p=$!; exec 3<&-; sleep 0.4; kill -STOP $p; sleep 2; kill -KILL $p"}, Path: t.TempDir(), Timeout: 100 * time.Millisecond, Retries: -1}
 	needSSHD(t)
 	s := mustOpen(t, cfg)
@@ -269,6 +274,7 @@ func TestStuckServer(t *testing.T) {
 
 // TestHalfClosed: a server that hangs up while we write.
 func TestHalfClosed(t *testing.T) {
+	t.Parallel()
 	srv := newServer(t, options{})
 	p, cfg := behind(t, srv, srv.place())
 	s := mustOpen(t, cfg)
@@ -283,6 +289,7 @@ func TestHalfClosed(t *testing.T) {
 // TestReaderGoesOn: a reader whose connection breaks reads on if the object is
 // still the same, and never mixes two.
 func TestReaderGoesOn(t *testing.T) {
+	t.Parallel()
 	srv := newServer(t, options{})
 	p, cfg := behind(t, srv, srv.place())
 	s := mustOpen(t, cfg)
@@ -321,6 +328,7 @@ func TestReaderGoesOn(t *testing.T) {
 
 // TestSlowNetwork: latency is hidden by requests under way at the same time.
 func TestSlowNetwork(t *testing.T) {
+	t.Parallel()
 	srv := newServer(t, options{})
 	p, cfg := behind(t, srv, srv.place())
 	s := mustOpen(t, cfg)
@@ -353,6 +361,7 @@ func TestSlowNetwork(t *testing.T) {
 
 // TestRateLimit: the limits hold, and a slow transfer is not taken for a stuck one.
 func TestRateLimit(t *testing.T) {
+	t.Parallel()
 	srv := newServer(t, options{})
 	cfg := srv.cfg(srv.place())
 	cfg.LimitUpload, cfg.LimitDownload, cfg.Timeout = 1<<20, 1<<20, 200*time.Millisecond
@@ -370,6 +379,7 @@ func TestRateLimit(t *testing.T) {
 
 // TestCreateRace: of 16 stores with connections of their own one wins.
 func TestCreateRace(t *testing.T) {
+	t.Parallel()
 	srv := newServer(t, options{})
 	dir := srv.place()
 	var stores [16]*Store

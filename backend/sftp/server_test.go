@@ -252,3 +252,5 @@ func mustOpen(t testing.TB, cfg Config) *Store {
 	t.Cleanup(func() { s.Close() })
 	return s
 }
+
+func itoa(n int) string { return strconv.Itoa(n) }

@@ -35,6 +35,7 @@ func listed(t testing.TB, s *Store, prefix string) (names []string) {
 // TestMissingPlace: a place that is not there reads as empty, nothing makes it
 // but a write, and that makes only the last component.
 func TestMissingPlace(t *testing.T) {
+	t.Parallel()
 	srv := newServer(t, options{})
 	dir := srv.place()
 	s, other := mustOpen(t, srv.cfg(dir)), mustOpen(t, srv.cfg(dir))
@@ -97,6 +98,7 @@ func refused(t *testing.T, what string, cfg Config, kind error, hint string) {
 
 // TestUnreachable: what is not evidence of absence is unreachable.
 func TestUnreachable(t *testing.T) {
+	t.Parallel()
 	srv := newServer(t, options{})
 	base := srv.dir + "/data"
 	must(t, os.WriteFile(base+"/file", nil, 0o600), os.Symlink(base+"/nowhere", base+"/dangling"), os.WriteFile(srv.dir+"/none", nil, 0o600))
@@ -140,6 +142,7 @@ func TestUnreachable(t *testing.T) {
 
 // TestHostKeys: only the key that is known opens the door.
 func TestHostKeys(t *testing.T) {
+	t.Parallel()
 	srv := newServer(t, options{})
 	other := newKey(t, srv.dir+"/other", "")
 	label := fmt.Sprintf("[127.0.0.1]:%d", srv.port)
@@ -214,6 +217,7 @@ func TestPermission(t *testing.T) {
 	if os.Getuid() != 0 {
 		t.Skip("needs root, to run a server as another user")
 	}
+	t.Parallel()
 	srv := newServer(t, options{uid: 65534})
 	must(t, os.Mkdir(srv.dir+"/data/closed", 0o700), os.Mkdir(srv.dir+"/data/read", 0o755), os.WriteFile(srv.dir+"/data/read/secret", nil, 0o600))
 	refused(t, "below a closed directory", srv.cfg(srv.dir+"/data/closed/repo"), backend.ErrPermission, "owner and mode")
@@ -240,6 +244,7 @@ func TestFull(t *testing.T) {
 	if os.Getuid() != 0 {
 		t.Skip("needs root, to mount")
 	}
+	t.Parallel()
 	srv := newServer(t, options{})
 	dir := srv.dir + "/data/full"
 	must(t, os.Mkdir(dir, 0o700))
@@ -292,6 +297,7 @@ func TestFull(t *testing.T) {
 
 // TestStrangers: what others left in the place is listed as it is, or kept out.
 func TestStrangers(t *testing.T) {
+	t.Parallel()
 	srv := newServer(t, options{})
 	dir := srv.place()
 	s := mustOpen(t, srv.cfg(dir))
@@ -322,6 +328,7 @@ func TestStrangers(t *testing.T) {
 
 // TestSweep: only what nobody comes back to is removed.
 func TestSweep(t *testing.T) {
+	t.Parallel()
 	srv := newServer(t, options{})
 	dir := srv.place()
 	s := mustOpen(t, srv.cfg(dir))
