@@ -121,10 +121,28 @@ func (r *Repo) append(ctx context.Context, id crypto.SessionID, e Event, wanted 
 			return err
 		}
 		_, err = r.create(ctx, crypto.KindEvent, id, eventName(id, l.last+1), e.encode())
-		if !errors.Is(err, errTaken) {
+		switch {
+		case errors.Is(err, errTaken):
+			continue
+		case err != nil:
 			return err
 		}
+		return r.stillThere(ctx, id)
 	}
+}
+
+// stillThere looks, after an event was created, whether its backup was dropped
+// meanwhile. A clean-up deletes commits before events, so if it had freed the
+// event's name, the commit is gone by now. The event is swept up with the next.
+func (r *Repo) stillThere(ctx context.Context, id crypto.SessionID) error {
+	v, err := r.refresh(ctx)
+	if err != nil {
+		return err
+	}
+	if v.commits[id] == nil {
+		return fmt.Errorf("%w: %s", ErrCollected, id)
+	}
+	return nil
 }
 
 // Forgotten returns the backups that were forgotten and that no collection has

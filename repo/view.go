@@ -34,6 +34,16 @@ type gcState struct {
 	newest, plan, done uint64 // highest n of any, of the plans, of the dones
 }
 
+// Generation tells one state of garbage collection from another: while it is
+// the same, no collection has removed anything.
+type Generation struct{ state gcState }
+
+// Generation returns the one that the store is in now.
+func (r *Repo) Generation(ctx context.Context) (Generation, error) {
+	g, err := r.listGC(ctx)
+	return Generation{g}, err
+}
+
 func (r *Repo) listGC(ctx context.Context) (g gcState, err error) {
 	for info, err := range r.be.List(ctx, gcDir) {
 		if err != nil {

@@ -59,6 +59,10 @@ type checker struct {
 	roots []*snapshot.Backup
 	ctx   context.Context
 	found chan Problem
+	seen  map[string]struct{} // problems that were reported, should it begin again
+
+	mu      sync.Mutex // guards missing
+	missing []Problem  // reported only if no collection has moved things meanwhile
 
 	packs, packsTotal, bytes, bytesTotal, dirs atomic.Int64
 }
@@ -73,12 +77,17 @@ func Run(ctx context.Context, r *repo.Repo, o Options) iter.Seq[Problem] {
 	return func(yield func(Problem) bool) {
 		ctx, cancel := context.WithCancel(ctx)
 		defer cancel()
-		c := &checker{r: r, o: o, ctx: ctx, found: make(chan Problem, 16)}
+		c := &checker{r: r, o: o, ctx: ctx, found: make(chan Problem, 16), seen: map[string]struct{}{}}
 		go func() {
 			defer close(c.found)
 			c.run()
 		}()
 		for p := range c.found {
+			key := fmt.Sprint(p)
+			if _, twice := c.seen[key]; twice {
+				continue
+			}
+			c.seen[key] = struct{}{}
 			if !yield(p) {
 				cancel()
 				for range c.found {
@@ -89,9 +98,17 @@ func Run(ctx context.Context, r *repo.Repo, o Options) iter.Seq[Problem] {
 	}
 }
 
-// report yields a problem, unless it comes of being stopped.
+// report yields a problem, unless it comes of being stopped. What is missing,
+// and what a backup refers to in vain, may have been moved by a collection since
+// the state was read: that is said only when none has.
 func (c *checker) report(p Problem) {
-	if c.ctx.Err() == nil {
+	switch {
+	case c.ctx.Err() != nil:
+	case errors.Is(p.Err, fs.ErrNotExist), !p.Backup.IsZero():
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.missing = append(c.missing, p)
+	default:
 		c.found <- p
 	}
 }
@@ -111,19 +128,45 @@ func (c *checker) progress() {
 	}
 }
 
+// run checks, and begins again when a collection has moved things meanwhile
+// and something was missing.
 func (c *checker) run() {
+	const restarts = 5
+	for n := range restarts {
+		before, err := c.r.Generation(c.ctx)
+		if err == nil {
+			c.missing = nil
+			err = c.once()
+		}
+		if err != nil {
+			c.object("", err)
+		}
+		if len(c.missing) == 0 {
+			return
+		}
+		if after, err := c.r.Generation(c.ctx); err != nil || after == before || n == restarts-1 {
+			break
+		}
+	}
+	for _, p := range c.missing {
+		if c.ctx.Err() == nil {
+			c.found <- p
+		}
+	}
+}
+
+func (c *checker) once() error {
 	if err := c.load(); err != nil {
-		c.object("", err)
-		return
+		return err
 	}
 	c.records()
 	packs, err := c.listed()
 	if err != nil {
-		c.object("", err)
-		return
+		return err
 	}
 	c.readPacks(packs)
 	c.references()
+	return nil
 }
 
 // load reads commits, events, gc records and index segments.
