@@ -8,6 +8,7 @@ import (
 	"io"
 	"io/fs"
 	"iter"
+	"sync"
 
 	"vault/backend"
 )
@@ -189,6 +190,7 @@ func (r *reader) Close() error { return nil }
 // plain is a Backend over a map that changes at once, for what happens outside
 // the schedule. It notes what is asked for, if asked to.
 type plain struct {
+	mu      sync.Mutex // guards what follows
 	objects map[string][]byte
 	asked   map[string]struct{} // names, and prefixes ending in a slash; nil: do not note
 }
@@ -203,20 +205,27 @@ func (b *plain) note(name string) {
 
 // Put implements backend.Backend.
 func (b *plain) Put(_ context.Context, name string, data []byte) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	b.objects[name] = bytes.Clone(data)
 	return nil
 }
 
 // Create implements backend.Backend.
-func (b *plain) Create(ctx context.Context, name string, data []byte) error {
+func (b *plain) Create(_ context.Context, name string, data []byte) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	if _, ok := b.objects[name]; ok {
 		return failed("create", name, fs.ErrExist)
 	}
-	return b.Put(ctx, name, data)
+	b.objects[name] = bytes.Clone(data)
+	return nil
 }
 
 // Delete implements backend.Backend.
 func (b *plain) Delete(_ context.Context, name string) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	if _, ok := b.objects[name]; !ok {
 		return missing("delete", name)
 	}
@@ -226,6 +235,8 @@ func (b *plain) Delete(_ context.Context, name string) error {
 
 // Get implements backend.Backend.
 func (b *plain) Get(_ context.Context, name string, off, n int64) (io.ReadCloser, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	b.note(name)
 	data, err := read(b.objects, name, off, n)
 	if err != nil {
@@ -236,9 +247,12 @@ func (b *plain) Get(_ context.Context, name string, off, n int64) (io.ReadCloser
 
 // List implements backend.Backend.
 func (b *plain) List(_ context.Context, prefix string) iter.Seq2[backend.Info, error] {
-	b.note(prefix)
 	return func(yield func(backend.Info, error) bool) {
-		for _, info := range list(b.objects, prefix) {
+		b.mu.Lock()
+		b.note(prefix)
+		infos := list(b.objects, prefix)
+		b.mu.Unlock()
+		for _, info := range infos {
 			if !yield(info, nil) {
 				return
 			}

@@ -40,15 +40,11 @@ type Issue struct {
 }
 
 // Known are the issues as of now. Each has a test of its own, which is skipped
-// while the issue is in this list.
-var Known = []Issue{
-	{"unforget after the events were swept", Loss, "was brought back after a collection had dropped it"},
-	{"check beside a collection", Alarm, ": check: "},
-	{checkpointIssue, Loss, checkpointIssue}, // cannot be told by its text: see Checkpoints
-	{"torn view", Alarm, "prune: "},
-	{"an aborted session stays", Garbage, "sessions are left"},
-	{"an orphaned index segment stays", Garbage, "index segments are left"},
-}
+// while the issue is in this list. With SIM_KNOWN=1 in the environment nothing is
+// skipped and every instance fails: for whoever mends them.
+var Known = []Issue{}
+
+const mapsIssue = "the order of some calls is that of a map"
 
 const checkpointIssue = "a checkpoint's segment names packs that were deleted"
 
@@ -59,7 +55,7 @@ var Checkpoints = os.Getenv("SIM_KNOWN") != ""
 // issue returns the known issue that v is an instance of, or "".
 func (v *Violation) issue() string {
 	for _, i := range Known {
-		if i.Kind == v.Kind && strings.Contains(v.Error(), i.Text) {
+		if os.Getenv("SIM_KNOWN") == "" && i.Kind == v.Kind && strings.Contains(v.Error(), i.Text) {
 			return i.Name
 		}
 	}
