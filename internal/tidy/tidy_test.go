@@ -24,6 +24,7 @@ var floors = map[string]int{
 	"internal/match":     ground,
 	"internal/cache":     ground,
 	"internal/tidy":      ground,
+	"internal/fidelity":  ground,
 	"internal/sim/model": ground,
 
 	"chunk":         0,

@@ -12,11 +12,12 @@ import (
 )
 
 const (
-	largeFile   = 16 << 20 // from this size on, several workers share a file
-	spanBytes   = 8 << 20  // about what one of them takes at once
-	spanPieces  = 1024     // at most
-	updateBytes = 1 << 20  // existing files from this size on are updated in place
-	zeroBytes   = 64 << 10
+	largeFile   = 16 << 20  // from this size on, several workers share a file
+	spanBytes   = 8 << 20   // about what one of them takes at once
+	spanPieces  = 1024      // at most
+	updateBytes = 1 << 20   // existing files from this size on are updated in place
+	zeroBytes   = 256 << 10 // of a run of zeros written or compared at once
+	blockBytes  = 4096      // of it that are written if they differ
 )
 
 var (
@@ -152,12 +153,12 @@ func (w *worker) transfer(f file, d *dir, n *snapshot.Node, how purpose) error {
 	if n.Size >= largeFile && w.opts.Workers > 1 {
 		return w.share(f, d, n, how)
 	}
-	last := snapshot.ItemData
+	written := true
 	err := w.pieces(n, func(p piece) error {
-		last = p.item.Kind
+		written = w.stores(p.item)
 		return w.piece(f, p, how)
 	})
-	if err == nil && how == opWrite && last != snapshot.ItemData {
+	if err == nil && how == opWrite && !written {
 		err = f.truncate(n.Size)
 	}
 	if n.Size >= largeFile && how != opVerify {
@@ -201,6 +202,9 @@ func (w *worker) pieces(n *snapshot.Node, fn func(piece) error) error {
 		if it.Length > n.Size-off || it.Kind == snapshot.ItemData && it.Length > snapshot.MaxBlob {
 			return fmt.Errorf("item of %d bytes at %d in a file of %d", it.Length, off, n.Size)
 		}
+		if it.Kind == snapshot.ItemZero && off > 0 && it.Length < blockBytes && it.Length == n.Size-off {
+			it.Kind = snapshot.ItemHole // holes end at a block, and the file within one
+		}
 		if err := fn(piece{off, it}); err != nil {
 			return err
 		}
@@ -228,7 +232,7 @@ func (w *worker) share(f file, d *dir, n *snapshot.Node, how purpose) error {
 			return nil
 		}
 		if how == opWrite {
-			if err := preallocate(f, s.pieces); err != nil {
+			if err := w.preallocate(f, s.pieces); err != nil {
 				return fmt.Errorf("reserve space: %w", err)
 			}
 		}
@@ -265,11 +269,16 @@ func (w *worker) share(f file, d *dir, n *snapshot.Node, how purpose) error {
 	return err
 }
 
+// stores reports whether an item becomes data of the file, rather than a hole.
+func (w *worker) stores(it snapshot.Item) bool {
+	return it.Kind == snapshot.ItemData || it.Kind == snapshot.ItemZero && !w.opts.Sparse
+}
+
 // preallocate reserves space for the runs of data.
-func preallocate(f file, pieces []piece) error {
+func (w *worker) preallocate(f file, pieces []piece) error {
 	for i := 0; i < len(pieces); {
 		start, n := pieces[i].off, uint64(0)
-		for ; i < len(pieces) && pieces[i].item.Kind == snapshot.ItemData; i++ {
+		for ; i < len(pieces) && w.stores(pieces[i].item); i++ {
 			n += pieces[i].item.Length
 		}
 		if n == 0 {
@@ -358,42 +367,72 @@ func (w *worker) sameData(f file, p piece) (bool, error) {
 // zero handles holes and runs of zeros.
 func (w *worker) zero(f file, p piece, how purpose) error {
 	if how == opWrite {
-		return nil
-	}
-	if f.allHole(p.off, p.item.Length) {
-		if how == opVerify {
-			w.verified.Add(p.item.Length)
-		}
-		return nil
-	}
-	if how == opUpdate {
-		if f.punch(p.off, p.item.Length) == nil {
+		if !w.stores(p.item) {
 			return nil
 		}
+		// A run can be as long as a file: a full disk is noticed first.
+		if err := f.allocate(p.off, p.item.Length); err != nil {
+			return fmt.Errorf("reserve space: %w", err)
+		}
+		return w.eachZero(p, func(off, n uint64) error { return w.writeZeros(f, off, n) })
 	}
+	hole := f.allHole(p.off, p.item.Length)
+	switch {
+	case how == opVerify && hole:
+		w.verified.Add(p.item.Length)
+		return nil
+	case how == opUpdate && !w.stores(p.item):
+		if hole || f.punch(p.off, p.item.Length) == nil {
+			return nil
+		}
+	case how == opUpdate && hole:
+		return w.zero(f, p, opWrite)
+	}
+	err := w.eachZero(p, func(off, n uint64) error {
+		have, err := w.read(f, off, n)
+		if err != nil || bytes.Equal(have, zeros[:n]) {
+			return err
+		}
+		if how == opVerify {
+			return fmt.Errorf("zeros at %d: %w", off, errDiffers)
+		}
+		for at := uint64(0); at < n; at += blockBytes {
+			k := min(blockBytes, n-at)
+			if bytes.Equal(have[at:at+k], zeros[:k]) {
+				continue
+			}
+			if err := w.writeZeros(f, off+at, k); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err == nil && how == opVerify {
+		w.verified.Add(p.item.Length)
+	}
+	return err
+}
+
+// eachZero calls fn for parts of a run of zeros.
+func (w *worker) eachZero(p piece, fn func(off, n uint64) error) error {
 	for done := uint64(0); done < p.item.Length; {
 		if err := w.ctx.Err(); err != nil {
 			return err
 		}
 		n := min(p.item.Length-done, zeroBytes)
-		have, err := w.read(f, p.off+done, n)
-		if err != nil {
+		if err := fn(p.off+done, n); err != nil {
 			return err
-		}
-		if !bytes.Equal(have, zeros[:n]) {
-			if how == opVerify {
-				return fmt.Errorf("zeros at %d: %w", p.off+done, errDiffers)
-			}
-			if err := f.writeAt(zeros[:n], p.off+done); err != nil {
-				return fmt.Errorf("write zeros: %w", err)
-			}
-			w.written.Add(n)
 		}
 		done += n
 	}
-	if how == opVerify {
-		w.verified.Add(p.item.Length)
+	return nil
+}
+
+func (w *worker) writeZeros(f file, off, n uint64) error {
+	if err := f.writeAt(zeros[:n], off); err != nil {
+		return fmt.Errorf("write zeros: %w", err)
 	}
+	w.written.Add(n)
 	return nil
 }
 

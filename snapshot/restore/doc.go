@@ -22,8 +22,7 @@
 // should not own it, is never written to: it is replaced.
 //
 // Caveats. Access times and change times are not restored. Sockets are not
-// made: a socket without its process is of no use. Blocks of zeros become
-// holes. A file updated in place holds a mixture while that lasts; it then has
+// made: a socket without its process is of no use. A file updated in place holds a mixture while that lasts; it then has
 // mode 0600 and not its saved time, and a later run completes it. A run that is
 // killed can leave temporary files (names that begin with ".vault-restore-"),
 // and, in directories that it made, incomplete files with mode 0600; a later

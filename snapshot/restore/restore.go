@@ -92,6 +92,10 @@ type Options struct {
 	DryRun bool
 	// NumericIDs restores owners by number even where the backup has names.
 	NumericIDs bool
+	// Sparse makes holes of all blocks of zeros. Otherwise holes are what were
+	// holes in the source, and zeros that it held as data are written: a file
+	// for swapping, or one that reserves its space, needs them.
+	Sparse bool
 	// Workers is the number of goroutines that write; 0 is a good default.
 	// Each holds a blob or two in memory.
 	Workers int

@@ -455,11 +455,13 @@ const (
 		0x00000020 | // append only
 		0x00000040 | // no dump
 		0x00000080 | // no access times
+		0x00000400 | // do not compress
 		0x00004000 | // journal data
 		0x00008000 | // no tail packing
 		0x00010000 | // synchronous directory
 		0x00020000 | // top of a hierarchy
 		flagNoCOW |
+		0x02000000 | // direct access to persistent memory
 		0x20000000 // inherit the project
 )
 
