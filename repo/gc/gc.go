@@ -37,6 +37,9 @@ type Options struct {
 	Dead func(repo.Waiting) bool
 	// Wait is called before each pause with what is being waited for. May be nil.
 	Wait func([]repo.Waiting)
+	// Planned is called with the plan before anything is changed, also in a dry
+	// run; not for a plan that another client has made. May be nil.
+	Planned func(Report)
 
 	Now   func() time.Time                           // default time.Now
 	Sleep func(context.Context, time.Duration) error // default: really
@@ -45,13 +48,15 @@ type Options struct {
 // Report is what a collection did, or would do.
 type Report struct {
 	Plan
-	Adopted   bool // another client's unfinished plan was carried out
-	Nothing   bool // there was nothing to do
-	Dropped   []crypto.SessionID
-	Unnamed   []pack.ID // stored packs that nothing named
-	Rescued   repo.Stats
-	Deleted   int // objects deleted
-	FreedSize int64
+	Adopted      bool // another client's unfinished plan was carried out
+	Nothing      bool // there was nothing to do
+	Dropped      []crypto.SessionID
+	Unnamed      []pack.ID // stored packs that nothing named
+	PacksTotal   int       // packs that were stored
+	UnnamedBytes int64     // of the files of Unnamed
+	Rescued      repo.Stats
+	Deleted      int   // objects deleted
+	FreedSize    int64 // bytes: those of deletions exactly, those of moving about
 }
 
 func (o Options) withDefaults() Options {
@@ -63,6 +68,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.Dead == nil {
 		o.Dead = func(repo.Waiting) bool { return false }
+	}
+	if o.Planned == nil {
+		o.Planned = func(Report) {}
 	}
 	if o.Wait == nil {
 		o.Wait = func([]repo.Waiting) {}
@@ -185,15 +193,17 @@ func propose(ctx context.Context, r *repo.Repo, c *repo.Collection, o Options, r
 	sizes := c.PackSizes()
 	report.Plan = Make(weigh(marks, sizes), o.Limits)
 	report.Unnamed = c.Unnamed()
-	report.FreedSize = report.DeleteBytes + report.RepackBytes - report.RescueBytes
+	report.PacksTotal = len(sizes)
 	for _, id := range report.Unnamed {
-		report.FreedSize += sizes[id]
+		report.UnnamedBytes += sizes[id]
 	}
+	report.FreedSize = report.DeleteBytes + report.UnnamedBytes + report.RepackBytes - report.RescueBytes
 	forgotten := c.Dropping()
+	for _, b := range forgotten {
+		report.Dropped = append(report.Dropped, b.ID)
+	}
+	o.Planned(*report)
 	if o.DryRun {
-		for _, b := range forgotten {
-			report.Dropped = append(report.Dropped, b.ID)
-		}
 		return true, nil
 	}
 	if len(forgotten)+len(report.Delete)+len(report.Repack)+len(report.Unnamed)+c.Unfolded() == 0 {

@@ -22,6 +22,8 @@ type Limits struct {
 	// MaxUnused is the share of dead bytes, 0..1, that may stay in packs with
 	// live blobs, measured over the whole repository. 0 removes all.
 	MaxUnused float64
+	// MaxUnusedBytes is the same in bytes, and counts instead if it is not 0.
+	MaxUnusedBytes int64
 	// MaxRepack bounds the bytes of packs that are read and written anew; less
 	// than 0 means no bound, 0 that packs are only deleted.
 	MaxRepack int64
@@ -75,6 +77,9 @@ func Make(packs []Pack, l Limits) (p Plan) {
 		return cmp.Or(cmp.Compare(b.Dead*a.Size, a.Dead*b.Size), slices.Compare(a.ID[:], b.ID[:]))
 	})
 	allowed := int64(l.MaxUnused * float64(p.TotalBytes-p.DeleteBytes))
+	if l.MaxUnusedBytes != 0 {
+		allowed = l.MaxUnusedBytes
+	}
 	repack := func(k Pack) bool {
 		if l.MaxRepack > 0 && p.RepackBytes+k.Size > l.MaxRepack {
 			return false
