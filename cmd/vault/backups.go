@@ -1,35 +1,46 @@
 package main
 
 import (
+	"context"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"vault/internal/display"
+	"vault/repo"
 	"vault/snapshot"
 )
 
 func (a *app) backupsCommand() *cobra.Command {
 	var f filterFlags
+	var forgotten bool
 	cmd := &cobra.Command{
 		Use:   "backups [ID]",
 		Short: "List backups, or the volumes of one",
-		Args:  cobra.MaximumNArgs(1),
+		Long: `Backups lists what is there, oldest first. Where records are damaged it lists the
+others, names the damage, and exits with 13. With --forgotten it lists what
+unforget can bring back.`,
+		Args: cobra.MaximumNArgs(1),
 	}
 	f.add(cmd.Flags())
 	f.addPartial(cmd.Flags())
 	cmd.Flags().StringVar(&f.volume, "volume", "", "only backups with a volume of this `NAME`")
+	cmd.Flags().BoolVar(&forgotten, "forgotten", false, "list backups that are forgotten and not pruned yet")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		list, filter, err := a.list(cmd, f)
+		read := a.catalogue
+		if forgotten {
+			read = a.forgotten
+		}
+		c, filter, err := a.listing(cmd, f, read)
 		if err != nil {
 			return err
 		}
 		if len(args) == 0 {
-			a.listBackups(snapshot.Select(list, filter))
-			return nil
+			a.listBackups(snapshot.Select(c.list, filter))
+			return c.damaged()
 		}
-		ref, err := resolve(list, args[0], filter)
+		ref, err := c.resolve(args[0], filter)
 		if err != nil {
 			return err
 		}
@@ -39,18 +50,18 @@ func (a *app) backupsCommand() *cobra.Command {
 	return cmd
 }
 
-// list reads the list of backups.
-func (a *app) list(cmd *cobra.Command, f filterFlags) (list []*snapshot.Backup, filter snapshot.Filter, err error) {
+// listing opens the repository and reads a list of backups.
+func (a *app) listing(cmd *cobra.Command, f filterFlags, read func(context.Context, *repo.Repo) (catalogue, error)) (c catalogue, filter snapshot.Filter, err error) {
 	if filter, err = f.filter(); err != nil {
-		return nil, filter, err
+		return c, filter, err
 	}
 	r, err := a.open(cmd.Context(), nil)
 	if err != nil {
-		return nil, filter, err
+		return c, filter, err
 	}
 	defer closing(r, &err)
-	list, err = r.Backups(cmd.Context())
-	return list, filter, err
+	c, err = read(cmd.Context(), r)
+	return c, filter, err
 }
 
 func (a *app) listBackups(list []*snapshot.Backup) {

@@ -33,11 +33,11 @@ func (a *app) lsCommand() *cobra.Command {
 			return err
 		}
 		defer closing(r, &err)
-		list, err := r.Backups(cmd.Context())
+		c, err := a.catalogue(cmd.Context(), r)
 		if err != nil {
 			return err
 		}
-		ref, err := resolve(list, args[0], filter)
+		ref, err := c.resolve(args[0], filter)
 		if err != nil {
 			return err
 		}

@@ -75,11 +75,11 @@ func (a *app) restore(cmd *cobra.Command, f restoreFlags, what string) (err erro
 		return err
 	}
 	defer closing(r, &err)
-	list, err := r.Backups(ctx)
+	c, err := a.catalogue(ctx, r)
 	if err != nil {
 		return err
 	}
-	ref, err := resolve(list, what, filter)
+	ref, err := c.resolve(what, filter)
 	if err != nil {
 		return err
 	}

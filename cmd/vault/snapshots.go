@@ -27,13 +27,14 @@ carries its backup as the tag backup-id=ID.`,
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		ids, tags := splitBackupTags(f.tags)
 		f.tags = tags
-		list, filter, err := a.list(cmd, f)
+		c, filter, err := a.listing(cmd, f, a.catalogue)
 		if err != nil {
 			return err
 		}
+		list := c.list
 		keep := func(v *snapshot.Volume) bool { return f.volume == "" || v.Name == f.volume }
 		if len(args) > 0 {
-			ref, err := resolve(list, args[0], filter)
+			ref, err := c.resolve(args[0], filter)
 			if err != nil {
 				return err
 			}
@@ -55,7 +56,10 @@ carries its backup as the tag backup-id=ID.`,
 			}
 		}
 		a.listSnapshots(list, keep)
-		return nil
+		if len(args) > 0 {
+			return nil
+		}
+		return c.damaged()
 	}
 	return cmd
 }

@@ -81,7 +81,7 @@ func floorOf(pkg string) (floor int, ok bool) {
 // the index and the encodings are nobody's business here.
 var commandImports = []string{
 	"backend", "chunk", "crypto", "pack", "repo", "repo/check", "repo/gc", "repo/inspect", "repo/transfer", "snapshot", "snapshot/archive", "snapshot/restore",
-	"internal/display", "internal/location", "internal/pins",
+	"internal/display", "internal/location", "internal/match", "internal/pins",
 }
 
 // Lengths at which a file needs a reason, and files that have one.

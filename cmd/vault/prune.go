@@ -1,0 +1,226 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"vault/backend"
+	"vault/crypto"
+	"vault/internal/display"
+	"vault/internal/match"
+	"vault/repo"
+	"vault/repo/gc"
+)
+
+// pruneFlags say how thorough a collection is.
+type pruneFlags struct {
+	maxUnused, maxRepack    string
+	deleteOnly, repackSmall bool
+	patience                time.Duration
+}
+
+func (f *pruneFlags) add(flags *pflag.FlagSet) {
+	flags.StringVar(&f.maxUnused, "max-unused", "5%", "how much unused data may stay: a share as 5%, a `SIZE` as 1G, or unlimited")
+	flags.StringVar(&f.maxRepack, "max-repack-size", "", "read and write at most `SIZE` of packs anew")
+	flags.BoolVar(&f.deleteOnly, "delete-only", false, "store no new pack: for a full disk")
+	flags.BoolVar(&f.repackSmall, "repack-small", true, "put small packs together")
+	flags.DurationVar(&f.patience, "patience", 10*time.Minute, "how long an unfinished backup may show no sign of life")
+}
+
+// limits parses the flags.
+func (f *pruneFlags) limits() (l gc.Limits, err error) {
+	l = gc.Limits{MaxRepack: -1}
+	percent, share := strings.CutSuffix(f.maxUnused, "%")
+	switch {
+	case f.maxUnused == "unlimited":
+		l.MaxUnused = 1
+	case share:
+		n, err := strconv.ParseFloat(percent, 64)
+		if err != nil || !(n >= 0 && n <= 100) {
+			return l, usagef("--max-unused %q: want 0%% to 100%%", f.maxUnused)
+		}
+		l.MaxUnused = n / 100
+	default:
+		if l.MaxUnusedBytes, err = match.ParseSize(f.maxUnused); err != nil {
+			return l, usagef("--max-unused %q: want a share as 5%%, a size as 1G, or unlimited", f.maxUnused)
+		}
+	}
+	if f.maxRepack != "" {
+		if l.MaxRepack, err = match.ParseSize(f.maxRepack); err != nil {
+			return l, usagef("--max-repack-size: %v", err)
+		}
+	}
+	if f.patience < time.Second {
+		return l, usagef("--patience %s: want at least 1s", f.patience)
+	}
+	if f.deleteOnly {
+		if l.MaxRepack > 0 {
+			return l, usagef("--delete-only and --max-repack-size are both given: which one is meant?")
+		}
+		l.MaxRepack = 0
+	}
+	return l, nil
+}
+
+func (a *app) pruneCommand() *cobra.Command {
+	var f pruneFlags
+	var dryRun bool
+	cmd := &cobra.Command{
+		Use:   "prune",
+		Short: "Delete what no backup needs",
+		Long: `Prune deletes the data that only forgotten backups needed, and what interrupted
+ones left behind. What is still needed of a pack that goes is moved first. It
+runs beside backups and restores of other clients without a lock; backups that
+began before it are waited for, unless their process is known to be gone or they
+show no sign of life for as long as --patience says. A prune that is interrupted
+anywhere is finished by the next one.
+
+On a full disk use --delete-only: it stores no pack.`,
+		Args: cobra.NoArgs,
+	}
+	f.add(cmd.Flags())
+	cmd.Flags().BoolVarP(&dryRun, "dry-run", "n", false, "delete nothing, show what would be")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) (err error) {
+		limits, err := f.limits()
+		if err != nil {
+			return err
+		}
+		r, err := a.open(cmd.Context(), nil)
+		if err != nil {
+			return err
+		}
+		defer closing(r, &err)
+		return a.prune(cmd.Context(), r, limits, f, dryRun)
+	}
+	return cmd
+}
+
+func (a *app) prune(ctx context.Context, r *repo.Repo, limits gc.Limits, f pruneFlags, dryRun bool) error {
+	start := time.Now()
+	if f.repackSmall && limits.MaxRepack != 0 {
+		limits.Small = gc.DefaultLimits(r.Params().PackSize).Small
+	}
+	waited := map[crypto.SessionID]bool{}
+	report, err := gc.Run(ctx, r, gc.Options{
+		Limits: limits, DryRun: dryRun, Patience: f.patience, Dead: deadSession,
+		Planned: func(report gc.Report) { a.showPlan(report, dryRun) },
+		Wait: func(list []repo.Waiting) {
+			for _, w := range list {
+				if !waited[w.ID] {
+					waited[w.ID] = true
+					a.tellWaiting(w)
+				}
+			}
+		},
+	})
+	switch {
+	case errors.Is(err, backend.ErrNoSpace):
+		return &failure{code: exitNoSpace, err: fmt.Errorf("prune: %w", err),
+			hint: "`vault prune --delete-only` needs no space for packs; nothing that a backup needs is lost"}
+	case errors.Is(err, repo.ErrRaced):
+		return &failure{code: exitBusy, err: fmt.Errorf("prune: %w", err), hint: "run it again when the other one is done"}
+	case err != nil:
+		return fmt.Errorf("prune: %w", err)
+	}
+	if dryRun {
+		if report.Adopted {
+			a.ui.info("a plan of an interrupted prune is there: the next one carries it out first\n")
+		}
+		return nil
+	}
+	temporary, err := sweepTemporary(ctx, r)
+	if err != nil {
+		return fmt.Errorf("prune: %w", err)
+	}
+	m := pruneSummary{Type: "summary", Nothing: report.Nothing && report.Deleted+temporary == 0, Adopted: report.Adopted, Dropped: len(report.Dropped),
+		Deleted: report.Deleted, BytesFreed: max(0, report.FreedSize), PacksStored: report.Rescued.Packs, BytesStored: report.Rescued.Stored,
+		Temporary: temporary, Duration: time.Since(start).Seconds()}
+	a.ui.message(m)
+	switch {
+	case m.Nothing:
+		a.ui.info("nothing to prune\n")
+	case m.Adopted:
+		a.ui.info("finished what an interrupted prune had planned: %s deleted; run it again for what has come since\n", display.Count(uint64(m.Deleted), "object"))
+	default:
+		a.ui.info("pruned in %s: %s deleted, about %s freed\n", display.Duration(time.Since(start)),
+			display.Count(uint64(m.Deleted), "object"), display.Bytes(uint64(m.BytesFreed)))
+	}
+	return nil
+}
+
+// showPlan tells what a collection is going to do.
+func (a *app) showPlan(r gc.Report, dryRun bool) {
+	m := planMessage{Type: "plan", DryRun: dryRun, Dropped: []string{}, BytesTotal: r.TotalBytes, PacksTotal: r.PacksTotal,
+		PacksDelete: len(r.Delete), BytesDelete: r.DeleteBytes, PacksRepack: len(r.Repack), BytesRepack: r.RepackBytes, BytesMoved: r.RescueBytes,
+		PacksOrphan: len(r.Unnamed), BytesOrphan: r.UnnamedBytes, BytesFreed: max(0, r.FreedSize), BytesUnused: r.UnusedBytes}
+	for _, id := range r.Dropped {
+		m.Dropped = append(m.Dropped, id.String())
+	}
+	a.ui.message(m)
+	print := a.ui.info
+	if dryRun {
+		print = a.ui.result
+	}
+	size := func(n int64) string { return fmt.Sprintf("%d bytes (%s)", n, display.Bytes(uint64(max(0, n)))) }
+	print("packs        %d, %s\n", m.PacksTotal, size(m.BytesTotal))
+	print("to drop      %s\n", display.Count(uint64(len(m.Dropped)), "forgotten backup"))
+	print("to delete    %s, %s\n", display.Count(uint64(m.PacksDelete), "pack"), size(m.BytesDelete))
+	if m.PacksOrphan > 0 {
+		print("unreferenced %s, %s\n", display.Count(uint64(m.PacksOrphan), "pack"), size(m.BytesOrphan))
+	}
+	if m.PacksRepack > 0 {
+		print("to repack    %s, %s; about %s of it stays\n", display.Count(uint64(m.PacksRepack), "pack"), size(m.BytesRepack), display.Bytes(uint64(m.BytesMoved)))
+	}
+	print("frees        about %s; unused data that stays: about %s\n", display.Bytes(uint64(m.BytesFreed)), display.Bytes(uint64(max(0, m.BytesUnused))))
+}
+
+func (a *app) tellWaiting(w repo.Waiting) {
+	if a.ui.json {
+		a.ui.message(waitingMessage{Type: "waiting", Session: w.ID.String(), Host: w.Host, PID: w.PID, Since: w.Started.Std()})
+		return
+	}
+	if !a.ui.quiet {
+		a.ui.complain("waiting for a backup that is under way: host %s, process %d, since %s", display.Name(w.Host), w.PID, localTime(w.Started))
+	}
+}
+
+// deadSession reports whether the client of a session is known to be gone: it
+// ran on this host, and there is no such process. Taking a live one for dead -
+// containers that share a host name - is safe: it uploads again.
+func deadSession(w repo.Waiting) bool {
+	if w.Host == "" || w.Host != hostName() || w.PID == 0 || w.PID > 1<<31-1 {
+		return false
+	}
+	p, err := os.FindProcess(int(w.PID))
+	if err != nil {
+		return false
+	}
+	defer p.Release()
+	err = p.Signal(syscall.Signal(0))
+	return errors.Is(err, os.ErrProcessDone) || errors.Is(err, syscall.ESRCH)
+}
+
+// sweepTemporary lets a driver that has temporary files remove those that
+// nobody is writing any more.
+func sweepTemporary(ctx context.Context, r *repo.Repo) (int, error) {
+	s, ok := r.Backend().(interface {
+		Sweep(context.Context) (int, error)
+	})
+	if !ok {
+		return 0, nil
+	}
+	n, err := s.Sweep(ctx)
+	if errors.Is(err, errors.ErrUnsupported) {
+		err = nil
+	}
+	return n, err
+}
