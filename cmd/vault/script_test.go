@@ -14,7 +14,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"vault": main})
+	testscript.Main(m, map[string]func(){"vault": main, "collect": collectProgram, "commits": commitsProgram})
 }
 
 // TestScripts runs the scripts in testdata/script: the command line as users
@@ -23,6 +23,7 @@ func TestMain(m *testing.M) {
 //	exits N PROGRAM ARG...     the program ends with the exit code N
 //	asuser N PROGRAM ARG...    the same, without root's power to read everything
 //	newrepo                    init, with the least cost of the key derivation
+//	collect, commits           see programs_test.go
 //	messages                   the last output is JSON lines as in docs/json.schema.json
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
