@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"time"
 
 	"vault/crypto"
 	"vault/index"
@@ -29,6 +30,8 @@ type Collection struct {
 
 	packs    map[pack.ID]int64     // listed before the roots were read
 	segments map[[32]byte]struct{} // likewise
+
+	salvage *salvage // what a repair needs beside; nil for a collection
 }
 
 // ErrRaced says that another client has begun or closed a generation meanwhile.
@@ -76,10 +79,15 @@ func (c *Collection) list(ctx context.Context) error {
 
 // read reads the roots.
 func (c *Collection) read(ctx context.Context) (err error) {
-	if c.view, err = c.r.refresh(ctx); err != nil {
+	if c.salvage != nil {
+		c.view, err = c.salvageView(ctx)
+	} else {
+		c.view, err = c.r.refresh(ctx)
+	}
+	if err != nil {
 		return err
 	}
-	if len(c.view.broken) > 0 {
+	if c.salvage == nil && len(c.view.broken) > 0 {
 		return fmt.Errorf("collect garbage: repair the repository first: %w", c.view.broken[0])
 	}
 	v := c.view
@@ -88,7 +96,7 @@ func (c *Collection) read(ctx context.Context) (err error) {
 			c.plan, c.n = v.plan, v.plan.N
 		}
 	} else if c.plan == nil {
-		c.n = v.gc.newest + 1
+		c.n = c.salvage.above(v.gc.newest) + 1
 	}
 	if v.gc.done >= c.n {
 		return ErrRaced
@@ -110,8 +118,11 @@ func (c *Collection) Condemned(id pack.ID) bool {
 	return found
 }
 
-// Index returns the index as last read.
-func (c *Collection) Index() *index.Index { return c.view.index }
+// Index returns the index as last read, and what a repair adds to it.
+func (c *Collection) Index() *index.Index {
+	ix, _ := c.salvage.indexes(c.view)
+	return ix
+}
 
 // PackSizes returns the packs that are stored, with their sizes in bytes.
 func (c *Collection) PackSizes() map[pack.ID]int64 { return c.packs }
@@ -204,9 +215,37 @@ func (c *Collection) Unnamed() []pack.ID {
 	return list
 }
 
+// Leftovers reports whether there is something to clean up that no backup has
+// to do with: packs and index segments that nothing names, and sessions of
+// earlier generations whose clients are gone.
+func (c *Collection) Leftovers(ctx context.Context, gone func(Waiting) bool) (bool, error) {
+	if len(c.Unnamed()) > 0 {
+		return true, nil
+	}
+	named := c.namedSegments()
+	for name := range c.segments {
+		if _, ok := named[name]; !ok {
+			return true, nil
+		}
+	}
+	unsettled, err := c.Unsettled(ctx)
+	return slices.ContainsFunc(unsettled, gone), err
+}
+
+// HeldPacks returns the packs that checkpoints hold, whatever is in them.
+func (c *Collection) HeldPacks() map[pack.ID]struct{} {
+	held := map[pack.ID]struct{}{}
+	for _, s := range c.Held() {
+		for p := range s.Packs() {
+			held[p.ID] = struct{}{}
+		}
+	}
+	return held
+}
+
 func (c *Collection) namedPacks() map[pack.ID]struct{} {
 	named := make(map[pack.ID]struct{}, len(c.packs))
-	for s := range c.view.index.Segments() {
+	for s := range c.Index().Segments() {
 		for p := range s.Packs() {
 			named[p.ID] = struct{}{}
 		}
@@ -267,6 +306,11 @@ func (c *Collection) Propose(ctx context.Context, condemned []pack.ID, dropped [
 			p.OrphanSegments = append(p.OrphanSegments, name)
 		}
 	}
+	return c.propose(ctx, p)
+}
+
+// propose creates the plan.
+func (c *Collection) propose(ctx context.Context, p *plan) error {
 	payload := p.encode()
 	_, err := c.r.create(ctx, crypto.KindPlan, crypto.SessionID{}, planName(c.n), payload)
 	if errors.Is(err, errTaken) {
@@ -283,7 +327,7 @@ func (c *Collection) Propose(ctx context.Context, condemned []pack.ID, dropped [
 	if err != nil {
 		return err
 	}
-	if g.done != c.n-1 {
+	if g.done != c.salvage.before(c.n-1) {
 		return ErrRaced
 	}
 	return nil
@@ -354,6 +398,12 @@ func (c *Collection) unsettled(ctx context.Context) (map[crypto.SessionID]sessio
 		if isMissing(err) {
 			continue // given up by its owner
 		}
+		if StateOf(err) == Damaged {
+			// It may be of this very generation: then the killed record has to
+			// stand until the next one makes the commit void.
+			open[sid] = session{Generation: c.n}
+			continue
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -402,6 +452,61 @@ func (c *Collection) kill(ctx context.Context, sid crypto.SessionID, s session) 
 	return err
 }
 
+// Patience says how long to wait for the sessions of other clients.
+type Patience struct {
+	For   time.Duration                              // without a sign of life
+	Dead  func(Waiting) bool                         // whose client is known to be gone; may be nil
+	Wait  func([]Waiting)                            // called before each pause; may be nil
+	Now   func() time.Time                           // default: the Repo's clock
+	Sleep func(context.Context, time.Duration) error // default: the Repo's timer
+}
+
+// SettleWith is Settle with patience: a session is given up when its counter
+// has not moved for that long by this process's own clock.
+func (c *Collection) SettleWith(ctx context.Context, p Patience) error {
+	if p.Now == nil {
+		p.Now = c.r.env.Now
+	}
+	if p.Sleep == nil {
+		p.Sleep = c.r.sleep
+	}
+	type observed struct {
+		counter uint64
+		since   time.Time
+	}
+	seen := map[crypto.SessionID]observed{}
+	var waiting []Waiting
+	impatient := func(w Waiting, counter uint64) bool {
+		now := p.Now()
+		s, ok := seen[w.ID]
+		if !ok || s.counter != counter {
+			s = observed{counter, now}
+			seen[w.ID] = s
+		}
+		if p.Dead != nil && p.Dead(w) || now.Sub(s.since) >= p.For {
+			return true
+		}
+		waiting = append(waiting, w)
+		return false
+	}
+	return c.Settle(ctx, impatient, func(ctx context.Context) error {
+		if p.Wait != nil {
+			p.Wait(waiting)
+		}
+		waiting = waiting[:0]
+		return p.Sleep(ctx, min(p.For/10+time.Millisecond, 15*time.Second))
+	})
+}
+
+func (r *Repo) sleep(ctx context.Context, d time.Duration) error {
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-r.env.After(d):
+		return nil
+	}
+}
+
 // Reread reads the roots again, after Settle: nothing can join them any more
 // that does not know the plan.
 func (c *Collection) Reread(ctx context.Context) error { return c.read(ctx) }
@@ -429,6 +534,7 @@ func (c *Collection) Close(ctx context.Context, rescued [][32]byte) error {
 			d.Live = append(d.Live, sid)
 		}
 	}
+	d.Live = append(d.Live, c.kept()...)
 	named := c.namedPacks()
 	for _, id := range c.plan.OrphanPacks {
 		if _, ok := named[id]; !ok {
@@ -440,7 +546,7 @@ func (c *Collection) Close(ctx context.Context, rescued [][32]byte) error {
 	for _, name := range c.plan.OrphanSegments {
 		old[name] = struct{}{}
 	}
-	for _, name := range rescued {
+	for _, name := range slices.Concat(rescued, c.replaced()) {
 		old[name] = struct{}{}
 	}
 	var err error
@@ -465,11 +571,11 @@ const foldRows = 1 << 20
 // fold merges the index segments into few, without the condemned packs, and
 // returns the names of all that count from now on.
 func (c *Collection) fold(ctx context.Context, rescued [][32]byte) (names [][32]byte, err error) {
-	var small []*index.Segment
+	small := slices.Clone(c.salvage.described())
 	held := c.held()
 	take := func(name [32]byte, s *index.Segment) {
 		_, kept := held[name]
-		if kept || s.Len() >= foldRows/2 && !c.touches(s) {
+		if (kept || s.Len() >= foldRows/2) && !c.touches(s) {
 			names = append(names, name)
 			return
 		}
@@ -576,8 +682,8 @@ func (s *sweeper) commits(ctx context.Context) error {
 			continue
 		}
 		k, err := s.r.readCommit(ctx, sid)
-		if isMissing(err) {
-			continue
+		if isMissing(err) || StateOf(err) == Damaged {
+			continue // damaged: whether it counts is not known, so it stays
 		}
 		if err != nil {
 			return err
@@ -618,8 +724,13 @@ func (s *sweeper) events(ctx context.Context) error {
 }
 
 // sessions deletes those that began before this generation: all are settled.
+// One that cannot be read goes if it has committed or was killed.
 func (s *sweeper) sessions(ctx context.Context) error {
 	ids, err := s.r.listIDs(ctx, sessionsDir)
+	if err != nil {
+		return err
+	}
+	commits, err := s.r.listIDs(ctx, commitsDir)
 	if err != nil {
 		return err
 	}
@@ -628,10 +739,11 @@ func (s *sweeper) sessions(ctx context.Context) error {
 		if isMissing(err) {
 			continue
 		}
-		if err != nil {
+		_, committed := commits[sid]
+		if err != nil && (StateOf(err) != Damaged || !committed) {
 			return err
 		}
-		if session.Generation < s.d.N {
+		if err != nil || session.Generation < s.d.N {
 			if err := s.delete(ctx, sessionName(sid)); err != nil {
 				return err
 			}

@@ -206,9 +206,9 @@ func (w *Writer) heartbeat() {
 
 // Trusts reports whether content may be taken over from the backup without
 // looking every reference up: it was visible after this session was announced,
-// and no collection is dropping it.
+// no collection is dropping it, and no repair has found something of it lost.
 func (w *Writer) Trusts(id crypto.SessionID) bool {
-	if w.view.commits[id] == nil {
+	if c := w.view.commits[id]; c == nil || c.Kind != snapshot.CommitBackup || w.view.events[id].lacking() {
 		return false
 	}
 	if w.view.plan != nil {

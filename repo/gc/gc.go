@@ -21,6 +21,7 @@ import (
 	"vault/index"
 	"vault/pack"
 	"vault/repo"
+	"vault/snapshot"
 )
 
 // Options of a collection.
@@ -191,7 +192,7 @@ func propose(ctx context.Context, r *repo.Repo, c *repo.Collection, o Options, r
 		return false, err
 	}
 	sizes := c.PackSizes()
-	report.Plan = Make(weigh(marks, sizes), o.Limits)
+	report.Plan = Make(weigh(marks, sizes, c.HeldPacks()), o.Limits)
 	report.Unnamed = c.Unnamed()
 	report.PacksTotal = len(sizes)
 	for _, id := range report.Unnamed {
@@ -206,13 +207,16 @@ func propose(ctx context.Context, r *repo.Repo, c *repo.Collection, o Options, r
 	if o.DryRun {
 		return true, nil
 	}
-	if len(forgotten)+len(report.Delete)+len(report.Repack)+len(report.Unnamed)+c.Unfolded() == 0 {
+	leftovers, err := c.Leftovers(ctx, o.Dead)
+	if err != nil {
+		return false, err
+	}
+	if !leftovers && len(forgotten)+len(report.Delete)+len(report.Repack)+c.Unfolded() == 0 {
 		report.Nothing = true
 		deleted, err := r.Sweep(ctx) // what an interrupted collection left
 		report.Deleted = deleted
 		return true, err
 	}
-	var err error
 	if report.Dropped, err = c.Drop(ctx, forgotten); err != nil {
 		return false, err
 	}
@@ -220,9 +224,22 @@ func propose(ctx context.Context, r *repo.Repo, c *repo.Collection, o Options, r
 }
 
 // markAll marks what backups refer to, and then what checkpoints hold: in this
-// order, since a page that is marked already is not followed.
+// order, since a page that is marked already is not followed. Backups that
+// ought to be whole come first for the same reason: a page that a backup known
+// to have lost something shares with them is followed strictly.
 func markAll(ctx context.Context, r *repo.Repo, c *repo.Collection, marks *index.Marks, workers int) error {
-	if err := mark(ctx, r, marks, c.Roots(), workers); err != nil {
+	var whole, lacking []*snapshot.Backup
+	for _, b := range c.Roots() {
+		if c.Lacking(b.ID) {
+			lacking = append(lacking, b)
+		} else {
+			whole = append(whole, b)
+		}
+	}
+	if err := mark(ctx, r, marks, whole, refuse, workers); err != nil {
+		return err
+	}
+	if err := mark(ctx, r, marks, lacking, skip, workers); err != nil {
 		return err
 	}
 	for _, s := range c.Held() {
@@ -233,34 +250,9 @@ func markAll(ctx context.Context, r *repo.Repo, c *repo.Collection, marks *index
 	return nil
 }
 
-// settle waits for sessions that show signs of life, by this process's own
-// clock: a session is given up when its counter has not moved for the patience.
+// settle waits for sessions that show signs of life.
 func settle(ctx context.Context, c *repo.Collection, o Options) error {
-	type observed struct {
-		counter uint64
-		since   time.Time
-	}
-	seen := map[crypto.SessionID]observed{}
-	var waiting []repo.Waiting
-	impatient := func(w repo.Waiting, counter uint64) bool {
-		now := o.Now()
-		s, ok := seen[w.ID]
-		if !ok || s.counter != counter {
-			s = observed{counter, now}
-			seen[w.ID] = s
-		}
-		if o.Dead(w) || now.Sub(s.since) >= o.Patience {
-			return true
-		}
-		waiting = append(waiting, w)
-		return false
-	}
-	pause := func(ctx context.Context) error {
-		o.Wait(waiting)
-		waiting = waiting[:0]
-		return o.Sleep(ctx, min(o.Patience/10+time.Millisecond, 15*time.Second))
-	}
-	return c.Settle(ctx, impatient, pause)
+	return c.SettleWith(ctx, repo.Patience{For: o.Patience, Dead: o.Dead, Wait: o.Wait, Now: o.Now, Sleep: o.Sleep})
 }
 
 // rescue copies the blobs that live roots refer to out of the condemned packs,

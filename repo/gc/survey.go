@@ -17,13 +17,22 @@ import (
 // collection could make it worse, so it does not begin.
 var ErrIncomplete = errors.New("a backup refers to something that is not there; run check, then repair")
 
+// refuse is for backups that ought to be whole.
+func refuse(ref snapshot.Ref) error {
+	return fmt.Errorf("%w: %s blob %s", ErrIncomplete, ref.Kind, ref.ID)
+}
+
+// skip is for backups of which a repair has noted that something is lost.
+func skip(snapshot.Ref) error { return nil }
+
 // mark finds every blob that the roots refer to, and marks it. A page that
 // several roots share is read once: the marks themselves remember it, so that
 // the memory needed is one bit a row of the index.
-func mark(ctx context.Context, r *repo.Repo, marks *index.Marks, roots []*snapshot.Backup, workers int) error {
+// What the index does not know is missing's to judge.
+func mark(ctx context.Context, r *repo.Repo, marks *index.Marks, roots []*snapshot.Backup, missing func(snapshot.Ref) error, workers int) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	m := &marker{ctx: ctx, cancel: cancel, r: r, marks: marks}
+	m := &marker{ctx: ctx, cancel: cancel, r: r, marks: marks, missing: missing}
 	m.wake.L = &m.mu
 	for _, b := range roots {
 		for i := range b.Volumes {
@@ -45,10 +54,11 @@ func mark(ctx context.Context, r *repo.Repo, marks *index.Marks, roots []*snapsh
 }
 
 type marker struct {
-	ctx    context.Context
-	cancel context.CancelCauseFunc
-	r      *repo.Repo
-	marks  *index.Marks
+	ctx     context.Context
+	cancel  context.CancelCauseFunc
+	r       *repo.Repo
+	marks   *index.Marks
+	missing func(snapshot.Ref) error
 
 	mu      sync.Mutex // guards what follows
 	wake    sync.Cond
@@ -60,7 +70,7 @@ type marker struct {
 func (m *marker) visit(ref snapshot.Ref) error {
 	known, first := m.marks.Mark(ref.Kind, ref.ID)
 	if !known {
-		return fmt.Errorf("%w: %s blob %s", ErrIncomplete, ref.Kind, ref.ID)
+		return m.missing(ref)
 	}
 	if first && ref.Kind == crypto.BlobTree {
 		m.mu.Lock()
@@ -121,8 +131,10 @@ func (m *marker) work() {
 }
 
 // weigh sums up what the marks say of each pack. A blob's share of a segment
-// is its share of the plain bytes.
-func weigh(marks *index.Marks, sizes map[pack.ID]int64) []Pack {
+// is its share of the plain bytes. A held pack is alive as a whole: its index
+// segment stays as it is, so that the pack must not go, even if every blob in
+// it has another copy.
+func weigh(marks *index.Marks, sizes map[pack.ID]int64, held map[pack.ID]struct{}) []Pack {
 	packs := map[pack.ID]*Pack{}
 	for row := range marks.Rows() {
 		p := packs[row.Pack]
@@ -131,7 +143,7 @@ func weigh(marks *index.Marks, sizes map[pack.ID]int64) []Pack {
 			packs[row.Pack] = p
 		}
 		share := max(1, int64(row.Length)*int64(row.Stored)/int64(row.Raw))
-		if row.Marked {
+		if _, hold := held[row.Pack]; hold || row.Marked {
 			p.Live += share
 		} else {
 			p.Dead += share
