@@ -49,7 +49,7 @@ type sshDialer struct {
 // maxHops bounds chains of ProxyJump, which may run in a circle.
 const maxHops = 8
 
-func newSSHDialer(cfg *Config, warn func(string)) (*sshDialer, error) {
+func newSSHDialer(cfg *Config) (*sshDialer, error) {
 	if cfg.Home == "" {
 		cfg.Home = homeDir()
 	}

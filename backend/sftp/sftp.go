@@ -181,7 +181,7 @@ func newStore(cfg Config) (*Store, error) {
 		s.dial = &commandDialer{args: cfg.Command}
 		return s, nil
 	}
-	d, err := newSSHDialer(&s.cfg, s.warn)
+	d, err := newSSHDialer(&s.cfg)
 	if err != nil {
 		return nil, s.failed("open", "", unreachable(err))
 	}
