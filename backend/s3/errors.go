@@ -28,6 +28,7 @@ var ErrLocked = errors.New("object locked")
 var (
 	errNoETag    = errors.New("the answer carries no ETag, as a store's would")
 	errNoListing = errors.New("the answer is no listing")
+	errTooMuch   = errors.New("the answer is larger than a store's")
 )
 
 // verdict is what a failed request means.
@@ -48,7 +49,7 @@ func judge(err error) verdict {
 	switch {
 	case err == fs.ErrNotExist:
 		return verdict{kind: fs.ErrNotExist, unmade: true}
-	case errors.Is(err, errNoETag), errors.Is(err, errNoListing):
+	case errors.Is(err, errNoETag), errors.Is(err, errNoListing), errors.Is(err, errTooMuch):
 		return verdict{kind: backend.ErrUnreachable, unmade: true, hint: notS3}
 	case errors.As(err, &network):
 		return judgeNetwork(network.err)
@@ -206,6 +207,11 @@ func (s *Store) failed(ctx context.Context, op, name string, err error) error {
 func opaque(err error) error {
 	var api minio.ErrorResponse
 	var network *netError
+	for _, mine := range []error{errNoETag, errNoListing, errTooMuch} {
+		if errors.Is(err, mine) {
+			return mine // without the library's words around it
+		}
+	}
 	switch {
 	case errors.As(err, &api):
 		return errors.New(describe(api))

@@ -150,6 +150,7 @@ type faultyWriter struct {
 
 func (w *faultyWriter) WriteHeader(status int) {
 	switch {
+	case status < 200: // "100 Continue" is no answer yet
 	case w.fault.lose:
 		panic(http.ErrAbortHandler)
 	case w.fault.hang:

@@ -34,7 +34,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"net/http"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -139,7 +138,7 @@ func (s *Store) warn(text string) {
 
 // check returns the endpoint's host and whether it is asked over TLS.
 func (c *Config) check() (host string, secure bool, err error) {
-	host, secure = strings.TrimRight(c.Endpoint, "/"), true
+	host, secure = c.Endpoint, true
 	if scheme, rest, ok := strings.Cut(host, "://"); ok {
 		switch strings.ToLower(scheme) {
 		case "http":
@@ -150,11 +149,12 @@ func (c *Config) check() (host string, secure bool, err error) {
 		}
 		host = rest
 	}
+	host = strings.TrimRight(host, "/")
 	switch {
 	case c.Endpoint == "":
 		host = defaultEndpoint
 	case host == "" || strings.ContainsAny(host, "/@?# "):
-		return "", false, fmt.Errorf("the endpoint %q is not a host with an optional scheme and port", c.Endpoint)
+		return "", false, errors.New("the endpoint is not a host with an optional scheme and port")
 	}
 	if err := s3utils.CheckValidBucketName(c.Bucket); err != nil {
 		return "", false, fmt.Errorf("bucket %q: %w", c.Bucket, err)
@@ -187,16 +187,16 @@ func (c *Config) place() string {
 	if p := strings.Trim(c.Prefix, "/"); p != "" {
 		path += "/" + p
 	}
-	switch {
-	case c.Endpoint == "":
+	if c.Endpoint == "" {
 		return "s3://" + path
-	case strings.Contains(c.Endpoint, "://"):
-		return "s3:" + strings.TrimRight(c.Endpoint, "/") + "/" + path
 	}
-	return "s3:https://" + strings.TrimRight(c.Endpoint, "/") + "/" + path
+	scheme, host, ok := strings.Cut(c.Endpoint, "://")
+	if !ok {
+		scheme, host = "https", c.Endpoint
+	}
+	host = host[strings.LastIndex(host, "@")+1:] // such an endpoint is refused; its secret is not shown
+	return "s3:" + scheme + "://" + strings.TrimRight(host, "/") + "/" + path
 }
 
 // now is the clock for retention dates.
 func (s *Store) now() time.Time { return s.cfg.Now() }
-
-var _ http.RoundTripper = (*transport)(nil)

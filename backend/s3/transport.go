@@ -1,7 +1,6 @@
 package s3
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"crypto/tls"
@@ -38,7 +37,12 @@ type transport struct {
 const (
 	dialTimeout     = 15 * time.Second
 	continueTimeout = 3 * time.Second // then the data is sent unasked
-	maxAnswer       = 32 << 20        // bytes of an answer that is not an object's data
+
+	// What a store may make this side hold: bytes of an answer that is not an
+	// object's data, and tags in a listing. A page has up to 1000 objects.
+	maxAnswer   = 8 << 20
+	maxTags     = 100_000
+	listingHead = 1 << 10 // a listing says so within as many bytes
 )
 
 func newTransport(cfg *Config, secure bool) (*transport, error) {
@@ -151,18 +155,17 @@ func checkAnswer(op string, resp *http.Response) (*http.Response, error) {
 			err = errNoETag
 		}
 	case OpList, OpVersions:
-		r := bufio.NewReaderSize(resp.Body, listingHead)
-		head, rerr := r.Peek(listingHead)
-		switch {
-		case rerr != nil && rerr != io.EOF:
-			err = rerr
+		var page []byte
+		page, err = io.ReadAll(resp.Body)
+		switch head := page[:min(len(page), listingHead)]; {
+		case err != nil:
 		case !bytes.Contains(head, []byte("<ListBucketResult")) && !bytes.Contains(head, []byte("<ListVersionsResult")):
 			err = errNoListing
+		case bytes.Count(page, []byte("<")) > maxTags:
+			err = errTooMuch
 		}
-		resp.Body = struct {
-			io.Reader
-			io.Closer
-		}{r, resp.Body}
+		resp.Body.Close()
+		resp.Body = io.NopCloser(bytes.NewReader(page))
 	}
 	if err != nil {
 		resp.Body.Close()
@@ -170,9 +173,6 @@ func checkAnswer(op string, resp *http.Response) (*http.Response, error) {
 	}
 	return resp, nil
 }
-
-// listingHead is within how many bytes a listing begins.
-const listingHead = 1 << 10
 
 func closeBody(req *http.Request) {
 	if req.Body != nil {
@@ -224,7 +224,7 @@ func (b *body) Read(p []byte) (int, error) {
 		return b.send(p)
 	}
 	if b.left == 0 && len(p) > 0 {
-		return 0, &netError{fmt.Errorf("the store's answer is larger than %d bytes", maxAnswer)}
+		return 0, errTooMuch
 	}
 	if b.left > 0 {
 		p = p[:min(int64(len(p)), b.left)]

@@ -132,11 +132,12 @@ func (s *Server) Restart(t testing.TB) {
 		t.Fatalf("start the S3 server: %v", err)
 	}
 	s.cmd = cmd
-	for start := time.Now(); time.Since(start) < 20*time.Second; time.Sleep(20 * time.Millisecond) {
+	for range 1000 {
 		if resp, err := http.Get(s.Endpoint()); err == nil {
 			resp.Body.Close()
 			return
 		}
+		<-time.After(20 * time.Millisecond)
 	}
 	t.Fatal("the S3 server does not answer")
 }
