@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -16,42 +17,73 @@ import (
 
 func (a *app) checkCommand() *cobra.Command {
 	var readData bool
+	var subset string
 	cmd := &cobra.Command{
-		Use:     "check [ID]",
+		Use:     "check [ID...]",
 		Aliases: []string{"verify"},
 		Short:   "Prove that backups can be restored",
 		Long: `Check reads all records, compares packs with the index, and follows every
-reference of every backup, or of the one given. With --read-data all data is
-read, decrypted and compared with its name as well. It changes nothing. If it
-finds problems it exits with 15.`,
-		Args: cobra.MaximumNArgs(1),
+reference of every backup, or of those given. With --read-data all data is read,
+decrypted and compared with its name as well. It changes nothing, and reads from
+the repository itself, never from the cache. If it finds problems it exits with
+15.
+
+--read-data-subset reads a part of the data: 2/7 is the second of seven parts
+that together are all of it, 5% and 1G are another random choice every time.`,
 	}
 	cmd.Flags().BoolVar(&readData, "read-data", false, "read all data")
+	cmd.Flags().StringVar(&subset, "read-data-subset", "", "read a `PART` of the data: n/t, a share as 5%, or a size as 1G")
 	cmd.RunE = func(cmd *cobra.Command, args []string) (err error) {
 		ctx := cmd.Context()
+		var part check.Subset
+		if subset != "" {
+			if part, err = check.ParseSubset(subset); err != nil {
+				return usage(err)
+			}
+			if readData {
+				return usagef("--read-data and --read-data-subset are both given: which one is meant?")
+			}
+		}
+		a.noCache = true
 		r, err := a.open(ctx, nil)
 		if err != nil {
 			return err
 		}
 		defer closing(r, &err)
 		o := check.Options{}
-		if readData {
+		switch {
+		case readData:
 			o.Read = check.All
+		case subset != "":
+			if o.Read, err = part.Choose(ctx, r, rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64()))); err != nil {
+				return err
+			}
 		}
-		if len(args) > 0 {
-			list, err := r.Backups(ctx)
-			if err != nil {
-				return err
-			}
-			ref, err := resolve(list, args[0], snapshot.Filter{AllowPartial: true})
-			if err != nil {
-				return err
-			}
-			o.Only = []crypto.SessionID{ref.backup.ID}
+		if o.Only, err = a.chosen(ctx, r, args); err != nil {
+			return err
 		}
 		return a.check(ctx, r, o)
 	}
 	return cmd
+}
+
+// chosen returns the backups that the arguments name; nil if there are none.
+func (a *app) chosen(ctx context.Context, r *repo.Repo, args []string) (ids []crypto.SessionID, err error) {
+	if len(args) == 0 {
+		return nil, nil
+	}
+	c, err := a.catalogue(ctx, r)
+	if err != nil {
+		return nil, err
+	}
+	for _, arg := range args {
+		ref, err := c.resolve(arg, snapshot.Filter{AllowPartial: true})
+		if err != nil {
+			return nil, err
+		}
+		ids = append(ids, ref.backup.ID)
+	}
+	return ids, nil
 }
 
 func (a *app) check(ctx context.Context, r *repo.Repo, o check.Options) error {

@@ -44,9 +44,7 @@ seen a repository before, unless --again is given.`,
 	flags.StringVar(&f.label, "label", "", "name of the first key, for people")
 	flags.BoolVar(&f.single, "single-writer", false, "accept a store that cannot be shared by several writers")
 	flags.BoolVar(&f.again, "again", false, "also where this client has seen a repository that is gone now")
-	flags.Uint32Var(&f.cost.Time, "kdf-time", f.cost.Time, "passes of the key derivation (Argon2id)")
-	flags.Uint32Var(&f.cost.Memory, "kdf-memory", f.cost.Memory, "memory of the key derivation, in KiB")
-	flags.Uint8Var(&f.cost.Threads, "kdf-threads", f.cost.Threads, "lanes of the key derivation")
+	addCost(flags, &f.cost)
 	return cmd
 }
 

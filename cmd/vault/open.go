@@ -13,6 +13,7 @@ import (
 	"vault/backend"
 	"vault/internal/display"
 	"vault/internal/location"
+	"vault/internal/match"
 	"vault/internal/pins"
 	"vault/repo"
 )
@@ -60,9 +61,53 @@ func stateDir() string {
 	return ""
 }
 
-// env is what the engine learns about this process.
-func (a *app) env() repo.Env {
-	return repo.Env{Host: hostName(), PID: os.Getpid(), Agent: agent(), Warn: a.ui.warn}
+// env is what the engine learns about this process. Copies of objects are kept
+// only where asking for them again is slow.
+func (a *app) env(p place) repo.Env {
+	return repo.Env{Host: hostName(), PID: os.Getpid(), Agent: agent(), Warn: a.ui.warn,
+		CacheDir: a.cache(), CacheObjects: p.loc.Scheme != location.Local}
+}
+
+// cache returns the directory of the cache, or "" for none.
+func (a *app) cache() string {
+	if a.noCache {
+		return ""
+	}
+	for _, dir := range []string{a.cacheDir, os.Getenv("VAULT_CACHE_DIR")} {
+		if dir != "" {
+			return dir
+		}
+	}
+	if dir, err := os.UserCacheDir(); err == nil {
+		return filepath.Join(dir, "vault")
+	}
+	return ""
+}
+
+// checkGlobal refuses global flags that mean nothing.
+func (a *app) checkGlobal() error {
+	if a.noCache && a.cacheDir != "" {
+		return usagef("--no-cache and --cache-dir contradict each other")
+	}
+	_, err := a.limits()
+	return err
+}
+
+// limits returns the most bytes a second to and from a remote repository; 0 is
+// no limit.
+func (a *app) limits() (l struct{ upload, download int64 }, err error) {
+	for _, c := range []struct {
+		flag, text string
+		rate       *int64
+	}{{"--limit-upload", a.limitUpload, &l.upload}, {"--limit-download", a.limitDownload, &l.download}} {
+		if c.text == "" {
+			continue
+		}
+		if *c.rate, err = match.ParseSize(c.text); err != nil || *c.rate == 0 {
+			return l, usagef("%s %q: want bytes a second, as 500K or 1M", c.flag, c.text)
+		}
+	}
+	return l, nil
 }
 
 func hostName() string {
@@ -172,7 +217,7 @@ func (a *app) open(ctx context.Context, init *repo.InitOptions) (*repo.Repo, err
 func (a *app) openAt(ctx context.Context, p place, be backend.Backend) (*repo.Repo, error) {
 	r, err := repo.Open(ctx, be, repo.OpenOptions{
 		Passphrase: func() ([]byte, error) { return a.passphrase(ctx, false) },
-		Env:        a.env(),
+		Env:        a.env(p),
 	})
 	if err != nil {
 		if repo.StateOf(err) == repo.WrongKey && p.seen != "" {
@@ -204,7 +249,7 @@ func (a *app) initAt(ctx context.Context, p place, be backend.Backend, o repo.In
 		return nil, p.wrap("initialise", err)
 	}
 	defer clear(o.Passphrase)
-	o.Env = a.env()
+	o.Env = a.env(p)
 	r, err := repo.Init(ctx, be, o)
 	if err != nil {
 		return nil, p.wrap("initialise", err)

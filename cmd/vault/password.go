@@ -93,6 +93,9 @@ func (a *app) passphrase(ctx context.Context, isNew bool) ([]byte, error) {
 	case len(pass) > maxPassphrase:
 		return nil, usagef("the passphrase has more than %d bytes", maxPassphrase)
 	}
+	if a.learn != nil {
+		a.learn(pass)
+	}
 	return pass, nil
 }
 
@@ -140,6 +143,24 @@ func askPassphrase(ctx context.Context, twice bool) ([]byte, error) {
 	if err != nil || !twice {
 		return pass, err
 	}
+	return askAgain(ctx, stdin, pass)
+}
+
+// askNewPassphrase asks for one that is to replace another, or to join it.
+func askNewPassphrase(ctx context.Context) ([]byte, error) {
+	stdin := int(os.Stdin.Fd())
+	if !term.IsTerminal(stdin) {
+		return nil, &failure{code: exitUsage, err: errors.New("none is given, and there is no terminal to ask on"),
+			hint: "use --new-password-file or --new-password-command, or set VAULT_NEW_PASSWORD"}
+	}
+	pass, err := ask(ctx, stdin, "new passphrase: ")
+	if err != nil {
+		return nil, err
+	}
+	return askAgain(ctx, stdin, pass)
+}
+
+func askAgain(ctx context.Context, stdin int, pass []byte) ([]byte, error) {
 	again, err := ask(ctx, stdin, "the same again: ")
 	if err != nil {
 		return nil, err

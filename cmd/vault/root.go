@@ -13,6 +13,11 @@ type app struct {
 	repo            string
 	passwordFile    string
 	passwordCommand string
+	cacheDir        string
+	noCache         bool
+	limitUpload     string
+	limitDownload   string
+	learn           func(passphrase []byte) // called with the passphrase that was given; or nil
 	ui              *ui
 }
 
@@ -24,7 +29,7 @@ func run(ctx context.Context, args []string) int {
 	started := false
 	root.PersistentPreRunE = func(*cobra.Command, []string) error {
 		started = true
-		return a.ui.check()
+		return errors.Join(a.ui.check(), a.checkGlobal())
 	}
 	cmd, err := root.ExecuteContextC(ctx)
 	if err != nil && !started {
@@ -65,13 +70,17 @@ not be read; 10 no repository there; 11 in use; 12 wrong key; 13 damaged;
 	f.StringVarP(&a.repo, "repo", "r", "", "`location` of the repository (VAULT_REPO, VAULT_REPO_FILE)")
 	f.StringVar(&a.passwordFile, "password-file", "", "`file` that holds the passphrase (VAULT_PASSWORD_FILE)")
 	f.StringVar(&a.passwordCommand, "password-command", "", "shell `command` that prints the passphrase (VAULT_PASSWORD_COMMAND)")
+	f.StringVar(&a.cacheDir, "cache-dir", "", "`directory` of the cache (VAULT_CACHE_DIR; default ~/.cache/vault)")
+	f.BoolVar(&a.noCache, "no-cache", false, "use no cache")
+	f.StringVar(&a.limitUpload, "limit-upload", "", "at most this `RATE` to a remote repository, in bytes a second, as 500K or 1M")
+	f.StringVar(&a.limitDownload, "limit-download", "", "likewise from a remote repository")
 	f.BoolVar(&a.ui.json, "json", false, "write one JSON object a line (docs/json.md)")
 	f.BoolVarP(&a.ui.quiet, "quiet", "q", false, "write nothing but errors and what was asked for")
 	f.CountVarP(&a.ui.verbose, "verbose", "v", "write more; twice for every file")
 	root.AddCommand(
 		a.initCommand(), a.statusCommand(), a.backupCommand(), a.backupsCommand(), a.snapshotsCommand(),
 		a.restoreCommand(), a.lsCommand(), a.checkCommand(), a.versionCommand(),
-		a.forgetCommand(), a.unforgetCommand(), a.tagCommand(), a.pruneCommand(),
+		a.forgetCommand(), a.unforgetCommand(), a.tagCommand(), a.pruneCommand(), a.keyCommand(),
 	)
 	return root
 }

@@ -60,24 +60,24 @@ func (a *app) look(ctx context.Context, p place) statusMessage {
 		m.ID, m.Slots = s.Repo.String(), s.Slots
 	}
 	if s.State == repo.Sealed && a.hasPassphrase() {
-		a.lookInside(ctx, be, &m)
+		a.lookInside(ctx, p, be, &m)
 	}
 	return m
 }
 
 // lookInside opens the repository and reads its records.
-func (a *app) lookInside(ctx context.Context, be backend.Backend, m *statusMessage) {
+func (a *app) lookInside(ctx context.Context, p place, be backend.Backend, m *statusMessage) {
 	r, err := repo.Open(ctx, be, repo.OpenOptions{
 		Passphrase: func() ([]byte, error) { return a.passphrase(ctx, false) },
-		Env:        a.env(),
+		Env:        a.env(p),
 	})
 	if err != nil {
 		m.setState(repo.StateOf(err), err)
 		return
 	}
-	p := r.Params()
-	m.Cipher, m.Chunker, m.Compression = r.AEAD().String(), p.Chunker.Algorithm.String(), p.Compression.String()
-	m.Sharing = p.Sharing.String()
+	params := r.Params()
+	m.Cipher, m.Chunker, m.Compression = r.AEAD().String(), params.Chunker.Algorithm.String(), params.Compression.String()
+	m.Sharing = params.Sharing.String()
 	backups, err := r.Backups(ctx)
 	if err != nil {
 		m.setState(repo.StateOf(err), err)
