@@ -220,6 +220,14 @@ func flip(t *testing.T, be backend.Backend, name string, at int) {
 	put(t, be, name, b)
 }
 
+// flipAll does it to every object below a directory.
+func flipAll(t *testing.T, be backend.Backend, dir string, at int) {
+	t.Helper()
+	for _, name := range objects(t, be, dir) {
+		flip(t, be, name, at)
+	}
+}
+
 func put(t *testing.T, be backend.Backend, name string, b []byte) {
 	t.Helper()
 	if err := be.Put(t.Context(), name, b); err != nil {

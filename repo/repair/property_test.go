@@ -151,34 +151,61 @@ func TestCrashOfARepair(t *testing.T) {
 // TestHiccups: an error of the storage is no damage. The repair fails, or its
 // outcome is that of one undisturbed.
 func TestHiccups(t *testing.T) {
-	origin, list := history(t)
-	flip(t, origin, objects(t, origin, "index/")[0], 500)
-	flip(t, origin, objects(t, origin, "packs/")[1], 1000)
-	want := map[string]bool{}
-	for i, s := range list {
-		for name := range s.c {
-			want[list[i].b.ID.String()+"/"+name] = true
+	for _, dir := range []string{"index/", "packs/"} {
+		origin, list := history(t)
+		flipAll(t, origin, dir, 1000) // of packs the footers
+		want := map[string]bool{}
+		for _, s := range list {
+			for name := range s.c {
+				want[s.b.ID.String()+"/"+name] = true
+			}
+		}
+		for n := 1; ; n += stride() {
+			be := repotest.Copy(t, origin)
+			f := backendtest.NewFaulty(be)
+			r := repotest.Open(t, f)
+			f.FailAt(n, backendtest.Before, errors.New("the network hiccups"))
+			report, err := repair.Run(t.Context(), r, quick())
+			if err == nil && len(report.Lost.Places)+len(report.Noted) > 0 {
+				t.Fatalf("operation %d: lost %+v", n, report.Lost)
+			}
+			if err != nil {
+				mustRepair(t, be, quick())
+			}
+			wantAll(t, fmt.Sprintf("operation %d", n), want, restorable(t, be, list))
+			repotest.MustCheck(t, be)
+			if f.Count() < n {
+				break
+			}
+			if t.Failed() || n > 1000 {
+				t.Fatalf("operation %d", n)
+			}
 		}
 	}
-	for n := 1; ; n += stride() {
-		be := repotest.Copy(t, origin)
-		f := backendtest.NewFaulty(be)
-		r := repotest.Open(t, f)
-		f.FailAt(n, backendtest.Before, errors.New("the network hiccups"))
-		report, err := repair.Run(t.Context(), r, quick())
-		if err == nil && len(report.Lost.Places)+len(report.Noted) > 0 {
-			t.Fatalf("operation %d: lost %+v", n, report.Lost)
-		}
-		if err != nil {
-			report = mustRepair(t, be, quick())
-		}
-		wantAll(t, fmt.Sprintf("operation %d", n), want, restorable(t, be, list))
-		repotest.MustCheck(t, be)
-		if f.Count() < n {
-			break
-		}
-		if t.Failed() || n > 1000 {
-			t.Fatalf("operation %d", n)
+}
+
+// TestStorageThatCannotBeAsked: a pack that always gives an error is not taken
+// for damaged, be it the directory or the data that is wanted.
+func TestStorageThatCannotBeAsked(t *testing.T) {
+	origin, _ := history(t)
+	flipAll(t, origin, "index/", 500)
+	flipped := repotest.Copy(t, origin)
+	flipAll(t, flipped, "packs/", 400)
+	sick := errors.New("the disk is sick")
+	for _, be := range []backend.Backend{origin, flipped} {
+		for _, name := range objects(t, be, "packs/") {
+			be := repotest.Copy(t, be)
+			f := backendtest.NewFaulty(be)
+			for range 100 {
+				f.Inject(backendtest.Fault{At: 1, Err: sick, Match: func(op backendtest.Op) bool { return op.Kind == backendtest.Get && op.Name == name }})
+			}
+			before := strings.Join(repotest.Objects(t, be), " ")
+			if _, err := repair.Run(t.Context(), repotest.Open(t, f), deep()); !errors.Is(err, sick) {
+				t.Errorf("error %v", err)
+			}
+			if after := strings.Join(repotest.Objects(t, be), " "); after != before {
+				t.Error("something was changed")
+			}
 		}
 	}
 }
@@ -235,6 +262,29 @@ func TestLostGeneration(t *testing.T) {
 		mustCollect(t, be)
 		repotest.MustCheck(t, be)
 	}
+}
+
+// TestPlanWithoutItsPredecessor: a plan alone tells that the done before it is
+// lost, or its own.
+func TestPlanWithoutItsPredecessor(t *testing.T) {
+	be, r := repotest.New(t)
+	var list []saved
+	for seed := range uint64(2) {
+		c := repotest.MakeContent(seed, 6)
+		list = append(list, saved{repotest.MustBackup(t, r, c), c})
+	}
+	mustCollect(t, be)
+	mustForget(t, be, list[0].b)
+	mustCollect(t, be)
+	remove(t, be, "gc/0000000002.done")
+	if _, err := repair.Run(t.Context(), repotest.Open(t, be), quick()); !errors.Is(err, repo.ErrGeneration) {
+		t.Errorf("error %v", err)
+	}
+	o := quick()
+	o.RebuildGeneration = true
+	mustRepair(t, be, o)
+	mustRestore(t, be, list[1])
+	repotest.MustCheck(t, be)
 }
 
 // TestRebuildAfterEveryCrashOfACollection: a collection stops anywhere, then its
