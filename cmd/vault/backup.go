@@ -48,12 +48,13 @@ path of each. Who lists every single file names no directories: find -type f.
 
 --exclude, --exclude-file and --ignore-file take patterns as in .gitignore files; a
 pattern that begins with a slash begins at the root of its volume, or at the
-directory of its ignore file. The last that matches decides, of --exclude before
-ignore files, of the nearest of these before those above, of all before
---exclude-file. What lies in a directory left out cannot be included again. With
---pattern-syntax restic the patterns of --exclude and --exclude-file are those of
-restic; a slash at the beginning means the root of the file system. Nothing is left
-out that no option asks for. The root of a volume always stays.
+directory of its ignore file. Where several match, --exclude decides before ignore
+files, the nearest of these before those above it, and all of them before
+--exclude-file; in one list it is the last. What lies in a directory left out cannot
+be included again. With --pattern-syntax restic the patterns of --exclude and
+--exclude-file are those of restic, and a slash at the beginning means the root of
+the file system. The root of a volume always stays, and nothing is left out that no
+option asks for.
 
 An interrupted backup (SIGINT, SIGTERM) keeps what it has stored for the next one;
 a second signal ends it at once.

@@ -26,7 +26,7 @@ func (f *excludeFlags) add(flags *pflag.FlagSet) {
 	flags.StringArrayVarP(&f.patterns, "exclude", "e", nil, "leave out what matches `PATTERN` (repeatable)")
 	flags.StringArrayVar(&f.foldPatterns, "iexclude", nil, "the same for a `PATTERN` in which case does not count")
 	flags.StringArrayVar(&f.files, "exclude-file", nil, "take patterns from the lines of `FILE` (repeatable)")
-	flags.StringArrayVar(&f.foldFiles, "iexclude-file", nil, "the same, and case does not count in them")
+	flags.StringArrayVar(&f.foldFiles, "iexclude-file", nil, "take patterns in which case does not count from `FILE` (repeatable)")
 	flags.StringArrayVar(&f.ignoreFiles, "ignore-file", nil, "files of this `NAME`, such as .gitignore, hold patterns for their directory (repeatable)")
 	flags.StringArrayVar(&f.ifPresent, "exclude-if-present", nil, "leave out the rest of directories with a `FILENAME[:HEADER]` (repeatable)")
 	flags.BoolVar(&f.caches, "exclude-caches", false, "leave out the rest of directories with a CACHEDIR.TAG")

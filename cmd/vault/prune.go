@@ -4,10 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -111,7 +109,7 @@ func (a *app) prune(ctx context.Context, r *repo.Repo, limits gc.Limits, f prune
 	}
 	waited := map[crypto.SessionID]bool{}
 	report, err := gc.Run(ctx, r, gc.Options{
-		Limits: limits, DryRun: dryRun, Patience: f.patience, Dead: deadSession,
+		Limits: limits, DryRun: dryRun, Patience: f.patience, Dead: sessionDead,
 		Planned: func(report gc.Report) { a.showPlan(report, dryRun) },
 		Wait: func(list []repo.Waiting) {
 			for _, w := range list {
@@ -191,22 +189,6 @@ func (a *app) tellWaiting(w repo.Waiting) {
 	if !a.ui.quiet {
 		a.ui.complain("waiting for a backup that is under way: host %s, process %d, since %s", display.Name(w.Host), w.PID, localTime(w.Started))
 	}
-}
-
-// deadSession reports whether the client of a session is known to be gone: it
-// ran on this host, and there is no such process. Taking a live one for dead -
-// containers that share a host name - is safe: it uploads again.
-func deadSession(w repo.Waiting) bool {
-	if w.Host == "" || w.Host != hostName() || w.PID == 0 || w.PID > 1<<31-1 {
-		return false
-	}
-	p, err := os.FindProcess(int(w.PID))
-	if err != nil {
-		return false
-	}
-	defer p.Release()
-	err = p.Signal(syscall.Signal(0))
-	return errors.Is(err, os.ErrProcessDone) || errors.Is(err, syscall.ESRCH)
 }
 
 // sweepTemporary lets a driver that has temporary files remove those that
