@@ -45,7 +45,7 @@ func TestSeed(t *testing.T) {
 }
 
 // TestSchedules plays CI's share: SIM_N schedules (default 20,000; 500 with
-// -short) from SIM_FROM on, or as many as SIM_MINUTES (default 8) allow.
+// -short) from SIM_FROM on, or as many as SIM_MINUTES (default 5) allow.
 func TestSchedules(t *testing.T) {
 	n := 20_000
 	if testing.Short() {
@@ -53,7 +53,7 @@ func TestSchedules(t *testing.T) {
 	}
 	n = number("SIM_N", n)
 	from := number("SIM_FROM", 1)
-	deadline := time.Now().Add(time.Duration(number("SIM_MINUTES", 8)) * time.Minute)
+	deadline := time.Now().Add(time.Duration(number("SIM_MINUTES", 5)) * time.Minute)
 	s := survey{next: uint64(from), end: uint64(from + n), deadline: deadline, known: map[string]int{}}
 	start := time.Now()
 	t.Run("play", func(t *testing.T) {

@@ -42,7 +42,9 @@ type Issue struct {
 // Known are the issues as of now. Each has a test of its own, which is skipped
 // while the issue is in this list. With SIM_KNOWN=1 in the environment nothing is
 // skipped and every instance fails: for whoever mends them.
-var Known = []Issue{}
+var Known = []Issue{
+	{mapsIssue, "", ""},
+}
 
 const mapsIssue = "the order of some calls is that of a map"
 
@@ -50,7 +52,7 @@ const checkpointIssue = "a checkpoint's segment names packs that were deleted"
 
 // Checkpoints says whether schedules have checkpoints. While the issue of that
 // name is known they have none, since the loss that follows looks like any other.
-var Checkpoints = os.Getenv("SIM_KNOWN") != ""
+var Checkpoints = true
 
 // issue returns the known issue that v is an instance of, or "".
 func (v *Violation) issue() string {

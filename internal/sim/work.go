@@ -199,8 +199,15 @@ func (p *process) unforget(r *repo.Repo, t Task) error {
 }
 
 func (p *process) prune(r *repo.Repo, t Task) error {
+	var last time.Time
+	now := func() time.Time { // as with time.Now, differences are never negative
+		if c := p.c.clock(); c.After(last) {
+			last = c
+		}
+		return last
+	}
 	report, err := gc.Run(p.ctx, r, gc.Options{
-		Limits: t.Limits, Workers: 1, Patience: max(t.Patience, time.Millisecond), Now: p.c.clock, Sleep: p.sleep,
+		Limits: t.Limits, Workers: 1, Patience: max(t.Patience, time.Millisecond), Now: now, Sleep: p.sleep,
 		Dead: func(repo.Waiting) bool { return t.Patience == 0 },
 	})
 	if err == nil && !report.Nothing {
