@@ -216,9 +216,11 @@ func (c *Collection) salvageSegments(ctx context.Context, v, old *view, names []
 			if isMissing(err) {
 				err = damaged(indexName(name), err)
 			}
-			if v.tolerate(err) {
+			if StateOf(err) == Damaged {
+				v.broken = append(v.broken, err)
 				continue
-			} else if err != nil {
+			}
+			if err != nil {
 				return err
 			}
 		}

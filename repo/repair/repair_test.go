@@ -49,6 +49,14 @@ func TestIndexIsRebuilt(t *testing.T) {
 				}
 			}
 			report := mustRepair(t, be, quick())
+			for _, d := range report.Found.Index {
+				if !slices.Contains(names, d.Object) || errors.Is(d.Err, fs.ErrNotExist) != (how == "missing") {
+					t.Errorf("%s: found %+v", how, d)
+				}
+			}
+			if len(report.Found.Commits) > 0 || len(names) > 1 && len(report.Found.Index) < len(names)-1 { // one is of the crashed writer
+				t.Errorf("%s: found %+v", how, report.Found)
+			}
 			for i, s := range list {
 				if i != 2 { // forgotten
 					mustRestore(t, be, s)
