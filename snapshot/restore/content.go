@@ -76,12 +76,12 @@ func untold(n *snapshot.Node) uint64 {
 	return n.Size
 }
 
-// write gives a fresh file its content, and reads it back if asked to.
-func (w *worker) write(f file, d *dir, n *snapshot.Node) error {
+// write gives a file of this run its content, and reads it back if asked to.
+func (w *worker) write(f file, d *dir, n *snapshot.Node, how purpose) error {
 	if n.Flags&flagNoCOW != 0 { // possible only while the file is empty
 		f.object().setFlags(flagNoCOW, flagNoCOW)
 	}
-	if err := w.transfer(f, d, n, opWrite); err != nil {
+	if err := w.transfer(f, d, n, how); err != nil {
 		return err
 	}
 	return w.verify(f, d, n)

@@ -21,14 +21,19 @@
 // Policy says. One that has further hard links, or belongs to somebody who
 // should not own it, is never written to: it is replaced.
 //
+// A volume that has many more entries or bytes than its record says stops the
+// run, so that a small repository cannot fill a disk without saying so.
+//
 // Caveats. Access times and change times are not restored. Sockets are not
-// made: a socket without its process is of no use. A file updated in place holds a mixture while that lasts; it then has
-// mode 0600 and not its saved time, and a later run completes it. A run that is
-// killed can leave temporary files (names that begin with ".vault-restore-"),
-// and, in directories that it made, incomplete files with mode 0600; a later
-// run replaces the latter, and Delete removes the former. Who can rename
-// directories of the target while it is being restored can move what is written
-// to places where they could have moved it afterwards as well.
+// made: a socket without its process is of no use. A file updated in place holds
+// a mixture while that lasts; it then has mode 0600 and not its saved time, and
+// a later run completes it. A run that is killed can leave temporary files
+// (names that begin with ".vault-restore-") and, in directories that it made,
+// incomplete files with mode 0600; one that is interrupted leaves large files
+// so. A later run completes the large ones and replaces the others under their
+// final names; Delete removes what is left. Who can rename directories of the
+// target while it is being restored can move what is written to places where
+// they could have moved it afterwards as well.
 //
 // On systems other than Linux an os.Root takes the place of the held
 // descriptors, and attributes, devices, holes and inode flags are not restored.

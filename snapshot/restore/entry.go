@@ -3,6 +3,7 @@ package restore
 import (
 	"context"
 	"crypto/rand"
+	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -31,14 +32,25 @@ func (w *worker) entry(d *dir, n *snapshot.Node) {
 	switch {
 	case n.Type == snapshot.Socket:
 		w.event(d, n.Name, n.Type, Skipped, 0)
-	case n.Links >= 2 && !w.opts.DryRun:
+	case w.opts.DryRun:
+		_, err = w.place(d, n, keepGood)
+	case n.Links >= 2:
 		err = w.linked(d, n)
-	default:
+	case w.affords(d, n):
 		_, err = w.place(d, n, keepGood)
 	}
 	if err != nil {
 		w.failed(d, n.Name, n.Type, err)
 	}
+}
+
+// affords counts a file's content. If it is too much, everything stops.
+func (w *worker) affords(d *dir, n *snapshot.Node) bool {
+	err := d.volume.size.content(n)
+	if err != nil {
+		w.stop(err)
+	}
+	return err == nil
 }
 
 // demand says whether what exists may stay.
@@ -233,7 +245,7 @@ func (w *worker) create(d *dir, h handle, n *snapshot.Node, verb Verb) (outcome,
 
 // createFile is create for regular files.
 func (w *worker) createFile(d *dir, h handle, n *snapshot.Node, name string, verb Verb) (outcome, error) {
-	f, err := h.create(name)
+	f, name, how, err := w.newFile(d, h, n, name)
 	if err != nil {
 		return outcome{}, fmt.Errorf("make file: %w", duplicate(d, err))
 	}
@@ -243,12 +255,12 @@ func (w *worker) createFile(d *dir, h handle, n *snapshot.Node, name string, ver
 		m.have, err = f.stat()
 	}
 	if err == nil {
-		err = w.write(f, d, n)
+		err = w.write(f, d, n, how)
 	}
 	if err == nil {
 		w.setMeta(f.object(), m)
 		err = w.publish(d, h, name, n.Name, verb)
-	} else {
+	} else if n.Size < largeFile || !w.cancelled() {
 		h.unlink(name)
 	}
 	if err != nil {
@@ -257,6 +269,29 @@ func (w *worker) createFile(d *dir, h handle, n *snapshot.Node, name string, ver
 	w.fileFlags(f, d, n)
 	w.event(d, n.Name, n.Type, verb, untold(n))
 	return made(n, m.have.id, f.object()), nil
+}
+
+// newFile makes the file for n's content. A large one that an earlier run has
+// begun, in a directory of others, is taken up: its temporary name tells. It is
+// as trustworthy as a file that is updated in place; see trusted.
+func (w *worker) newFile(d *dir, h handle, n *snapshot.Node, name string) (f file, as string, how purpose, err error) {
+	if d.made || n.Size < largeFile {
+		f, err = h.create(name)
+		return f, name, opWrite, err
+	}
+	partial := partialName(n)
+	if f, err = h.create(partial); !errors.Is(err, fs.ErrExist) {
+		return f, partial, opWrite, err
+	}
+	f, st, err := h.openFile(partial, readWrite)
+	if err == nil {
+		if st.links == 1 && st.uid == w.uid && st.mode == 0o600 && f.truncate(n.Size) == nil {
+			return f, partial, opUpdate, nil
+		}
+		f.close()
+	}
+	f, err = h.create(name)
+	return f, name, opWrite, err
 }
 
 // made is the outcome of making an inode, which matters if it gets more names.
@@ -312,6 +347,13 @@ func duplicate(d *dir, err error) error {
 		return errDuplicate
 	}
 	return err
+}
+
+// partialName is the temporary name of a large file, the same in every run.
+func partialName(n *snapshot.Node) string {
+	content := contentDigest(n)
+	sum := sha256.Sum256(append(content[:], n.Name...))
+	return tempPrefix + hex.EncodeToString(sum[:12])
 }
 
 func tempName() string {

@@ -542,7 +542,7 @@ func TestACLGroup(t *testing.T) {
 		acl  []byte
 		want uint32
 	}{{acl(6, 6, 0, 6), 0}, {acl(6, 6, 5, 7), 5}, {nil, 0}, {[]byte{2, 0, 0, 0, 4, 0, 7}, 0}, {[]byte{2, 0, 0, 0, 4, 0, 0xff, 0xff, 0, 0, 0, 0}, 7}} {
-		if got := aclGroup(c.acl); got != c.want {
+		if got := groupRights(c.acl); got != c.want {
 			t.Errorf("%x: %o, want %o", c.acl, got, c.want)
 		}
 	}

@@ -155,7 +155,7 @@ func (s *store) save(e ent) *snapshot.Node {
 }
 
 func volumeOf(root *snapshot.Node, dir string) []Volume {
-	return []Volume{{Volume: &snapshot.Volume{Name: "v", State: snapshot.Complete, Root: root}, Dir: dir}}
+	return []Volume{{Volume: &snapshot.Volume{Name: "v", State: snapshot.Complete, Root: root, Others: 1 << 40, BytesProcessed: 1 << 63}, Dir: dir}}
 }
 
 // run restores a tree to target/v and fails the test on an error.

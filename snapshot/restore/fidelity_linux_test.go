@@ -246,7 +246,7 @@ func TestInodeFlags(t *testing.T) {
 
 // TestOwnersByName: names win over numbers where this system knows them.
 func TestOwnersByName(t *testing.T) {
-	o := newOwners(false)
+	o := newOwners(false, nil)
 	o.users.look = func(name string) (string, error) {
 		if name == "ann" {
 			return "4711", nil

@@ -76,7 +76,7 @@ func fakeWorker(t *testing.T, s *store, base string) (*worker, *dir) {
 	r := newRun(context.Background(), Options{Source: s, Target: filepath.Join(base, "t")})
 	must(r.openTarget())
 	t.Cleanup(func() { r.dirs.release(r.target); r.dirs.close() })
-	v := &volume{name: "v"}
+	v := &volume{name: "v", size: newBudget(&snapshot.Volume{})}
 	d := newDir(r.target, ".", v, &snapshot.Node{Type: snapshot.Directory})
 	w := &worker{run: r}
 	if !w.ready(d) {
@@ -426,7 +426,7 @@ func TestCancel(t *testing.T) {
 	restoreTo(t, s, root, full)
 	want := describe(t, full)
 	target := t.TempDir()
-	for _, stopAt := range []int64{1, 20, 100, 200, 350} {
+	for _, stopAt := range []int64{1, 20, 100, 200, 60} {
 		ctx, cancel := context.WithCancel(context.Background())
 		first := s.gets.Load()
 		s.onGet = func(crypto.ID) error {
@@ -441,6 +441,10 @@ func TestCancel(t *testing.T) {
 			t.Fatalf("stopped at %d: %v", stopAt, err)
 		}
 		for path, g := range describe(t, target) {
+			large := path == "v/big" || strings.HasPrefix(path, "v/"+tempPrefix)
+			if st := must1(os.Lstat(filepath.Join(target, path))); large && st.Mode() == 0o600 {
+				continue // recognisably incomplete
+			}
 			switch w, ok := want[path]; {
 			case !ok:
 				t.Errorf("stopped at %d: %q is left", stopAt, path)

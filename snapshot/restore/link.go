@@ -54,11 +54,15 @@ func (w *worker) linked(d *dir, n *snapshot.Node) error {
 	digest := contentDigest(n)
 	ls.mu.Lock()
 	l := ls.table[key]
-	if l == nil {
+	first := l == nil
+	if first {
 		l = &link{digest: digest}
 		ls.table[key] = l
 	}
 	ls.mu.Unlock()
+	if (first || l.digest != digest) && !w.affords(d, n) {
+		return nil
+	}
 	if l.digest != digest { // the file changed between two names of it
 		_, err := w.place(d, n, keepGood)
 		return err

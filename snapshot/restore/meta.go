@@ -2,7 +2,6 @@ package restore
 
 import (
 	"bytes"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -159,6 +158,9 @@ func (w *worker) setXattrs(o object, m metadata, own ownership) (a attributes) {
 			w.unset(m, "extended attribute "+x.Name, err)
 			continue
 		}
+		if x.Name == aclAccess || x.Name == aclDefault {
+			value = w.mapACL(value, m)
+		}
 		if slices.Contains(have, x.Name) {
 			if now, err := o.xattr(x.Name); err == nil && bytes.Equal(now, value) {
 				continue
@@ -174,7 +176,7 @@ func (w *worker) setXattrs(o object, m metadata, own ownership) (a attributes) {
 		}
 		if err := o.setXattr(x.Name, value); err != nil {
 			if x.Name == aclAccess {
-				a.lostACL, a.groupBits = true, aclGroup(value)
+				a.lostACL, a.groupBits = true, groupRights(value)
 			}
 			w.unset(m, "extended attribute "+x.Name, err)
 			continue
@@ -204,24 +206,6 @@ func (w *worker) xattrValue(x *snapshot.Xattr) ([]byte, error) {
 		return nil, fmt.Errorf("value of %d bytes, limit %d", x.Length, maxXattrValue)
 	}
 	return w.get(crypto.BlobData, x.Blob, x.Length)
-}
-
-// aclGroup returns what an access ACL allows the owning group. With an ACL, the
-// group bits of the mode are the mask, which can be more; without it they would
-// be the group's own. The encoding is that of the kernel's
-// posix_acl_xattr.h: u32 version, then entries of u16 tag, u16 permissions,
-// u32 id, little endian. What is not understood allows nothing.
-func aclGroup(acl []byte) uint32 {
-	const groupObj = 0x04
-	if len(acl) < 4 {
-		return 0
-	}
-	for e := acl[4:]; len(e) >= 8; e = e[8:] {
-		if binary.LittleEndian.Uint16(e) == groupObj {
-			return uint32(binary.LittleEndian.Uint16(e[2:])) & 7
-		}
-	}
-	return 0
 }
 
 // setFlags sets inode flags, after everything else.

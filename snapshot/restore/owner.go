@@ -8,17 +8,19 @@ import (
 	"vault/snapshot"
 )
 
-// owners finds the numbers of users and groups: by name where this system knows
-// the name, else the number of the backup. Safe for concurrent use.
+// owners finds the numbers of users and groups: by the first rule that fits, by
+// name where this system knows the name, else the number of the backup. Safe for
+// concurrent use.
 type owners struct {
 	numeric bool
+	rules   []OwnerRule
 	users   ids
 	groups  ids
 }
 
-func newOwners(numeric bool) *owners {
+func newOwners(numeric bool, rules []OwnerRule) *owners {
 	return &owners{
-		numeric: numeric,
+		numeric: numeric, rules: rules,
 		users: ids{look: func(name string) (string, error) {
 			u, err := user.Lookup(name)
 			if err != nil {
@@ -38,10 +40,33 @@ func newOwners(numeric bool) *owners {
 
 // of returns the owner and group that n is to have here.
 func (o *owners) of(n *snapshot.Node) (uid, gid uint32) {
-	if o.numeric {
-		return n.UID, n.GID
+	return o.user(n.User, n.UID), o.group(n.Group, n.GID)
+}
+
+// user returns the number here of a user of the backup; the name may be empty.
+func (o *owners) user(name string, id uint32) uint32 {
+	for i := range o.rules {
+		if r := &o.rules[i]; !r.Group && r.fits(name, id) {
+			return r.To
+		}
 	}
-	return o.users.of(n.User, n.UID), o.groups.of(n.Group, n.GID)
+	if o.numeric {
+		return id
+	}
+	return o.users.of(name, id)
+}
+
+// group returns the number here of a group of the backup.
+func (o *owners) group(name string, id uint32) uint32 {
+	for i := range o.rules {
+		if r := &o.rules[i]; r.Group && r.fits(name, id) {
+			return r.To
+		}
+	}
+	if o.numeric {
+		return id
+	}
+	return o.groups.of(name, id)
 }
 
 // ids remembers what names are known as here.

@@ -92,6 +92,8 @@ type Options struct {
 	DryRun bool
 	// NumericIDs restores owners by number even where the backup has names.
 	NumericIDs bool
+	// Owners map owners of the backup to owners here.
+	Owners []OwnerRule
 	// Sparse makes holes of all blocks of zeros. Otherwise holes are what were
 	// holes in the source, and zeros that it held as data are written: a file
 	// for swapping, or one that reserves its space, needs them.
@@ -192,8 +194,8 @@ type Report struct {
 
 // Run restores volumes, one after another. Problems with single entries are in
 // the report; the error says what stopped everything: the target cannot be
-// opened, the context is done, the storage is unreachable. The report is valid
-// even then. What was not finished is removed or is recognisably incomplete, so
+// opened, the context is done, the storage is unreachable, or a volume is larger
+// than its record says (a *SizeError). The report is valid even then. What was not finished is removed or is recognisably incomplete, so
 // the same call again goes on from there.
 func Run(ctx context.Context, opts Options, volumes []Volume) (Report, error) {
 	if err := check(&opts, volumes); err != nil {

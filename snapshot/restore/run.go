@@ -56,6 +56,7 @@ const hardLink = snapshot.BlockDevice + 1
 // volume is what belongs to the volume that is being restored.
 type volume struct {
 	name  string
+	size  *budget
 	links links
 	done  chan struct{} // closed when its root is finished
 }
@@ -74,7 +75,7 @@ type worker struct {
 }
 
 func newRun(ctx context.Context, opts Options) *run {
-	r := &run{opts: opts, owners: newOwners(opts.NumericIDs), dirs: newDirCache(descriptorLimit()),
+	r := &run{opts: opts, owners: newOwners(opts.NumericIDs, opts.Owners), dirs: newDirCache(descriptorLimit()),
 		batches: make(chan batch, 64), spans: make(chan *span)}
 	r.ctx, r.stop = context.WithCancelCause(ctx)
 	r.uid, r.gid = ownIDs()
@@ -143,7 +144,7 @@ func (r *run) openTarget() error {
 
 // volume restores one volume and waits until it is done.
 func (w *worker) volume(v *Volume) {
-	state := &volume{name: v.Name, done: make(chan struct{}), links: links{table: make(map[linkKey]*link)}}
+	state := &volume{name: v.Name, size: newBudget(v.Volume), done: make(chan struct{}), links: links{table: make(map[linkKey]*link)}}
 	parts, err := splitDir(v.Dir)
 	root := v.Root
 	switch {

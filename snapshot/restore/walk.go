@@ -50,6 +50,12 @@ func (w *worker) walk(root *dir) {
 			break
 		}
 		depth := tree.Depth()
+		if err == nil {
+			if err := root.volume.size.entry(); err != nil {
+				w.stop(err)
+				break
+			}
+		}
 		if err != nil { // the rest of one directory is lost
 			leave(depth + 1)
 			d := stack[depth]
