@@ -18,9 +18,10 @@ import (
 // restoreFlags say what goes where.
 type restoreFlags struct {
 	filterFlags
-	target, overwrite                  string
-	volumes                            []string
-	verify, dryRun, delete, numericIDs bool
+	choiceFlags
+	target, overwrite                          string
+	volumes, owners                            []string
+	verify, dryRun, delete, numericIDs, sparse bool
 }
 
 func (a *app) restoreCommand() *cobra.Command {
@@ -36,24 +37,42 @@ of the host and group that are chosen. ID:VOLUME restores one volume,
 ID:VOLUME/PATH a part of it; a snapshot id stands for ID:VOLUME.
 
 Existing files whose size and time are those of the backup are left alone unless
---overwrite says otherwise. Nothing outside the target is ever written, whatever
-links are in the way.`,
+--overwrite says otherwise. Of large files only the blocks that differ are
+written. A restore that was stopped goes on when it is started again. Nothing
+outside the target is ever written, whatever links are in the way.
+
+--include and --exclude take patterns as restic does: *.txt matches at any depth,
+and /home/me/mail is a path in the volume /home; in a volume with another name,
+paths begin at its root. What is below a match is matched as well. What both match
+is left out. With --pattern-syntax gitignore, patterns are those of .gitignore.
+--delete is confined to what the patterns choose.
+
+Owners are found by name, and by number where this system does not know the name.
+--owner-map user:NAME=TO or group:NAME=TO gives TO what belonged to a name in the
+backup, uid:NUMBER=TO or gid:NUMBER=TO what belonged to a number; TO is a name or
+number here. The first rule that fits counts, inside ACLs too. An ACL holds
+numbers alone: a number in it has the name that it has as owner of the same entry
+or of a directory above; for any other, give a rule with uid or gid.`,
 		Example: `  vault restore latest --target /tmp/out
   vault restore 01kaw3x5 --target / --volume html --verify
-  vault restore latest:html/config/config.php --target /tmp/out`,
+  vault restore latest:html/config/config.php --target /tmp/out
+  vault restore latest --target / --include '*.conf' --delete --dry-run`,
 		Args: cobra.ExactArgs(1),
 	}
 	cmd.RunE = func(cmd *cobra.Command, args []string) error { return a.restore(cmd, f, args[0]) }
 	flags := cmd.Flags()
-	f.add(flags)
+	f.filterFlags.add(flags)
 	f.addPartial(flags)
+	f.choiceFlags.add(flags)
 	flags.StringVarP(&f.target, "target", "t", "", "`directory` to restore to")
 	flags.StringArrayVar(&f.volumes, "volume", nil, "`NAME[=DIR]`: restore this volume, to TARGET/DIR (repeatable)")
 	flags.StringVar(&f.overwrite, "overwrite", restore.IfChanged.String(), "always, if-changed, if-newer or never")
 	flags.BoolVar(&f.delete, "delete", false, "delete what the backup does not have, in the directories that are restored")
 	flags.BoolVar(&f.verify, "verify", false, "read back and compare everything")
-	flags.BoolVarP(&f.dryRun, "dry-run", "n", false, "change nothing, tell what would be")
+	flags.BoolVarP(&f.dryRun, "dry-run", "n", false, "change nothing, list what would be changed")
 	flags.BoolVar(&f.numericIDs, "numeric-ids", false, "restore owners by number, not by name")
+	flags.StringArrayVar(&f.owners, "owner-map", nil, "`KIND:FROM=TO`: give what belonged to FROM to TO; KIND is user, group, uid or gid (repeatable)")
+	flags.BoolVar(&f.sparse, "sparse", false, "make holes of all blocks of zeros, not only of what was a hole")
 	return cmd
 }
 
@@ -66,6 +85,14 @@ func (a *app) restore(cmd *cobra.Command, f restoreFlags, what string) (err erro
 		return usagef("--target is missing: where to?")
 	}
 	filter, err := f.filter()
+	if err != nil {
+		return err
+	}
+	choice, err := f.choiceFlags.parse(a.ui.warn)
+	if err != nil {
+		return err
+	}
+	owners, err := ownerRules(f.owners)
 	if err != nil {
 		return err
 	}
@@ -93,11 +120,20 @@ func (a *app) restore(cmd *cobra.Command, f restoreFlags, what string) (err erro
 		}
 	}
 	report := newRestoreReport(a.ui, volumes)
+	report.all = f.dryRun && !a.ui.quiet
+	choice.Below = ref.path
+	options := restore.Options{
+		Source: r, Target: f.target, Overwrite: policy, Delete: f.delete, Verify: f.verify, DryRun: f.dryRun, Sparse: f.sparse,
+		NumericIDs: f.numericIDs, Owners: owners, Observe: report.observe,
+	}
+	if chooser := restore.NewChooser(choice); !chooser.All() {
+		options.Select, options.Descend = chooser.Select, chooser.Descend
+	}
 	start := time.Now()
-	done, err := restore.Run(ctx, restore.Options{
-		Source: r, Target: f.target, Overwrite: policy, Delete: f.delete, Verify: f.verify, DryRun: f.dryRun,
-		NumericIDs: f.numericIDs, Select: below(ref.path), Descend: leadsTo(ref.path), Observe: report.observe,
-	}, volumes)
+	done, err := restore.Run(ctx, options, volumes)
+	if err == nil {
+		notFound(choice, a.ui.warn)
+	}
 	return a.tellRestore(ctx, f, ref.backup, done, failed, time.Since(start), err)
 }
 
@@ -157,24 +193,6 @@ func distinctDirs(list []restore.Volume) error {
 		seen[v.Dir] = v.Name
 	}
 	return nil
-}
-
-// below selects an entry and everything below it; nil is everything.
-func below(root string) func(volume, path string, n *snapshot.Node) bool {
-	if root == "" {
-		return nil
-	}
-	return func(_, p string, _ *snapshot.Node) bool {
-		return p == root || strings.HasPrefix(p, root+"/")
-	}
-}
-
-// leadsTo says that only the directories on the way need to be entered.
-func leadsTo(root string) func(volume, path string, n *snapshot.Node) bool {
-	if root == "" {
-		return nil
-	}
-	return func(_, p string, _ *snapshot.Node) bool { return strings.HasPrefix(root, p+"/") }
 }
 
 // tellRestore ends the output and decides how the command ends.

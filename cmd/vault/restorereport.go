@@ -19,6 +19,7 @@ type restoreReport struct {
 	tick       ticker
 	totalFiles uint64
 	totalBytes uint64
+	all        bool // every entry of which there is something to say is shown, also without -v
 
 	mu    sync.Mutex // guards what follows
 	files uint64
@@ -47,7 +48,7 @@ func (r *restoreReport) observe(e restore.Event) {
 	files, bytes, bad := r.files, r.bytes, r.bad
 	r.mu.Unlock()
 
-	if e.Verb != restore.Wrote && (r.ui.verbose > 1 || r.ui.verbose == 1 && e.Verb != restore.Unchanged) {
+	if e.Verb != restore.Wrote && (r.ui.verbose > 1 || (r.ui.verbose == 1 || r.all) && e.Verb != restore.Unchanged) {
 		r.ui.item(itemMessage{Action: e.Verb.String(), Volume: e.Volume, Item: e.Path, Size: e.Bytes})
 	}
 	elapsed := time.Since(r.start)
