@@ -134,7 +134,11 @@ func (s *scan) attributes(e *slot, f *frame, st *stat, dev *device) error {
 		if stops(err) {
 			return err
 		}
-		s.problem(s.vol, f.where(), err)
+		if f.bare {
+			s.notice(f.where(), err.Error()) // it was not asked for
+		} else {
+			s.problem(s.vol, f.where(), err)
+		}
 	}
 	if !f.bare {
 		n.Flags = flags(f.dir.fd, dev, snapshot.Directory)
