@@ -128,14 +128,7 @@ func (c *Collection) Index() *index.Index {
 func (c *Collection) PackSizes() map[pack.ID]int64 { return c.packs }
 
 // Unfolded returns how many commits the newest done does not list.
-func (c *Collection) Unfolded() (n int) {
-	for sid := range c.view.commits {
-		if c.view.done == nil || !c.view.done.lists(sid) {
-			n++
-		}
-	}
-	return n
-}
+func (c *Collection) Unfolded() int { return c.view.unfolded() }
 
 // going reports whether a commit keeps nothing alive: before a plan exists,
 // because it is forgotten or superseded; with a plan, because that drops it,

@@ -224,6 +224,26 @@ func (v *view) void(sid crypto.SessionID, generation uint64) bool {
 	return v.done != nil && generation < v.done.N && !v.done.lists(sid)
 }
 
+// unfolded returns how many commits the newest done does not list.
+func (v *view) unfolded() (n int) {
+	for sid := range v.commits {
+		if v.done == nil || !v.done.lists(sid) {
+			n++
+		}
+	}
+	return n
+}
+
+// Unfolded returns how many commits no collection has taken account of yet:
+// each has index segments of its own that a reader fetches one by one.
+func (r *Repo) Unfolded(ctx context.Context) (int, error) {
+	v, err := r.refresh(ctx)
+	if err != nil {
+		return 0, err
+	}
+	return v.unfolded(), nil
+}
+
 // loadIndex reads the index segments that count: those of the newest done and
 // of the commits that it does not list yet.
 func (r *Repo) loadIndex(ctx context.Context, v, old *view) error {

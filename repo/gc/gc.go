@@ -157,6 +157,10 @@ var errBusy = errors.New("gc: another client is at work")
 // whether it folded.
 func Fold(ctx context.Context, r *repo.Repo, o Options) (bool, error) {
 	o = o.withDefaults()
+	// Nearly every backup asks in vain: look before everything is listed.
+	if n, err := r.Unfolded(ctx); err != nil || n <= FoldAfter {
+		return false, err
+	}
 	c, err := r.Collection(ctx)
 	if err != nil || c.Unfolded() <= FoldAfter || c.Adopted() && !c.Folding() {
 		return false, err
