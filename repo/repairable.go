@@ -170,7 +170,11 @@ func (c *Collection) Doomed(id pack.ID) bool {
 		_, found := slices.BinarySearchFunc(list, id, func(a, b pack.ID) int { return compare32(a, b) })
 		return found
 	}
-	return c.plan != nil && in(c.plan.Condemned) || c.view.done != nil && in(c.view.done.DeletePacks)
+	if c.plan != nil && in(c.plan.Condemned) || c.view.done != nil && in(c.view.done.DeletePacks) {
+		return true
+	}
+	lost := c.salvage.lost
+	return lost != nil && (in(lost.Condemned) || in(lost.OrphanPacks))
 }
 
 // Describe adds a pack, as its directory tells, to the index that Close

@@ -210,6 +210,36 @@ func TestStorageThatCannotBeAsked(t *testing.T) {
 	}
 }
 
+// TestStorageThatFailsLater is the same while blobs are rescued.
+func TestStorageThatFailsLater(t *testing.T) {
+	origin, list := history(t)
+	want := restorable(t, origin, list)
+	flipAll(t, origin, "packs/", 1000)
+	sick := errors.New("the disk is sick")
+	failed := 0
+	for _, name := range objects(t, origin, "packs/") {
+		for after := 1; after < 16; after += 2 * stride() {
+			be := repotest.Copy(t, origin)
+			f := backendtest.NewFaulty(be)
+			for range 100 {
+				f.Inject(backendtest.Fault{At: after, Err: sick, Match: func(op backendtest.Op) bool { return op.Kind == backendtest.Get && op.Name == name }})
+			}
+			report, err := repair.Run(t.Context(), repotest.Open(t, f), quick())
+			if err != nil && !errors.Is(err, sick) || len(report.Lost.Places)+len(report.Noted) > 0 {
+				t.Errorf("%v, lost %+v", err, report.Lost)
+			}
+			if err != nil {
+				failed++
+				mustRepair(t, be, quick())
+			}
+			wantAll(t, name, want, restorable(t, be, list))
+		}
+	}
+	if failed == 0 {
+		t.Error("nothing failed")
+	}
+}
+
 // TestLostGeneration: without the explicit choice nothing is changed; with it a
 // new generation is made of what there is.
 func TestLostGeneration(t *testing.T) {
@@ -253,6 +283,9 @@ func TestLostGeneration(t *testing.T) {
 			if i != 2 {
 				mustRestore(t, be, s)
 			}
+		}
+		if c.lost && len(objects(t, be, "gc/0000000001")) > 0 {
+			t.Errorf("%s: the new generation is not later than what commits have seen", c.what)
 		}
 		if all, err := repotest.Open(t, be).Backups(t.Context()); err != nil || len(all) != len(list)-1 {
 			t.Errorf("%s: %d backups, %v", c.what, len(all), err)

@@ -179,12 +179,16 @@ func TestMissingPacks(t *testing.T) {
 // with the explicit choice it goes, and collections run.
 func TestUnreadableCommit(t *testing.T) {
 	origin, list := history(t)
-	for i, s := range list {
+	for i, s := range slices.Concat(list, list) {
 		name := "commits/" + s.b.ID.String()
 		be := repotest.Copy(t, origin)
 		record := read(t, be, name)
 		flip(t, be, name, 900)
-		flipAll(t, be, "index/", 500) // so that a generation is closed
+		if i < len(list) { // so that a generation is closed
+			flipAll(t, be, "index/", 500)
+		} else {
+			flip(t, be, packsOf(t, be, crypto.BlobTree)[0], 1000)
+		}
 		report := mustRepair(t, be, quick())
 		if len(report.Found.Commits) != 1 || report.Found.Commits[0].Object != name {
 			t.Errorf("found %+v", report.Found.Commits)
@@ -192,7 +196,7 @@ func TestUnreadableCommit(t *testing.T) {
 		mustBeDone(t, be, quick())
 		healed := repotest.Copy(t, be)
 		put(t, healed, name, record)
-		if i != 2 {
+		if s.b.ID != list[2].b.ID {
 			mustRestore(t, healed, s)
 		}
 		mustCollect(t, healed)
@@ -208,6 +212,52 @@ func TestUnreadableCommit(t *testing.T) {
 		mustCollect(t, be)
 		repotest.MustCheck(t, be)
 	}
+}
+
+// TestUnreadableCommitAlone has nothing to do with any pack: there is nothing
+// to do about it, and the cleaning up goes past it.
+func TestUnreadableCommitAlone(t *testing.T) {
+	be, list := history(t)
+	mustCollect(t, be) // no leftovers
+	b := repotest.MustBackup(t, repotest.Open(t, be), list[0].c)
+	flip(t, be, "commits/"+b.ID.String(), 500)
+	mustBeDone(t, be, quick())
+}
+
+// TestUnreadablePage: pages of trees are always read, and where one cannot be
+// read its pack goes.
+func TestUnreadablePage(t *testing.T) {
+	be, list := history(t)
+	names := packsOf(t, be, crypto.BlobTree)
+	for _, name := range names {
+		flip(t, be, name, 300)
+	}
+	before := restorable(t, be, list)
+	report := mustRepair(t, be, quick())
+	if len(report.Found.Packs) == 0 || len(report.Lost.Trees) == 0 {
+		t.Errorf("found %+v", report.Found)
+	}
+	wantAll(t, "repair", before, restorable(t, be, list))
+	mustBeDone(t, be, quick())
+	mustCollect(t, be)
+	wantAll(t, "collection", before, restorable(t, be, slices.Concat(list[:2], list[3:])))
+}
+
+// packsOf returns the packs of a kind that the index describes.
+func packsOf(t *testing.T, be backend.Backend, kind crypto.BlobKind) (names []string) {
+	t.Helper()
+	ix, err := repotest.Open(t, be).Index(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for s := range ix.Segments() {
+		for p := range s.Packs() {
+			if p.Kind == kind && !slices.Contains(names, p.ID.Path()) {
+				names = append(names, p.ID.Path())
+			}
+		}
+	}
+	return names
 }
 
 // TestUnreadableEvent: where a lost event may have brought a backup back, it is
@@ -407,40 +457,42 @@ func FuzzParseNote(f *testing.F) {
 // sleeps before its deletions. What it will delete must not come back into the
 // index, whatever has to be rebuilt meanwhile.
 func TestGivenUpPacksAreOnlyCopiedFrom(t *testing.T) {
-	be, list := history(t)
-	f := backendtest.NewFaulty(be)
-	f.Inject(backendtest.Fault{At: 1, Crash: true, Match: func(op backendtest.Op) bool { return op.Kind == backendtest.Delete }})
-	if _, err := gcRun(t, f); err == nil {
-		t.Fatal("the collection deleted nothing")
-	}
-	swept := repotest.Copy(t, be)
-	if _, err := repotest.Open(t, swept).Sweep(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	stay := objects(t, swept, "packs/")
-	var doomed []string
-	for _, name := range objects(t, be, "packs/") {
-		if !slices.Contains(stay, name) {
-			doomed = append(doomed, name)
+	for _, what := range []string{"index", "generation"} {
+		be, list := history(t)
+		f := backendtest.NewFaulty(be)
+		f.Inject(backendtest.Fault{At: 1, Crash: true, Match: func(op backendtest.Op) bool { return op.Kind == backendtest.Delete }})
+		if _, err := gcRun(t, f); err == nil {
+			t.Fatal("the collection deleted nothing")
 		}
-	}
-	if len(doomed) == 0 {
-		t.Fatal("no pack is to be deleted")
-	}
-	flipAll(t, be, "index/", 500)
-	remove(t, be, stay[0]) // blobs of it may be in what is to be deleted
-	live := slices.Concat(list[:2], list[3:])
-	mustRepair(t, be, quick())
-	before := restorable(t, be, live)
-	for _, name := range doomed {
-		if err := be.Delete(t.Context(), name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		swept := repotest.Copy(t, be)
+		if _, err := repotest.Open(t, swept).Sweep(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-	}
-	wantAll(t, "the sleeper's deletions", before, restorable(t, be, live))
-	for _, p := range repotest.Problems(t.Context(), repotest.Open(t, be)) {
-		if p.Backup.IsZero() {
-			t.Errorf("%+v", p)
+		stay := objects(t, swept, "packs/")
+		doomed := slices.DeleteFunc(objects(t, be, "packs/"), func(name string) bool { return slices.Contains(stay, name) })
+		if len(doomed) == 0 {
+			t.Fatal("no pack is to be deleted")
+		}
+		o := quick()
+		flipAll(t, be, "index/", 500)
+		if what == "generation" {
+			o.RebuildGeneration = true
+			flip(t, be, "gc/0000000002.done", 500)
+		}
+		remove(t, be, stay[0]) // blobs of it may be in what is to be deleted
+		live := slices.Concat(list[:2], list[3:])
+		mustRepair(t, be, o)
+		before := restorable(t, be, live)
+		for _, name := range doomed {
+			if err := be.Delete(t.Context(), name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+				t.Fatal(err)
+			}
+		}
+		wantAll(t, "the sleeper's deletions", before, restorable(t, be, live))
+		for _, p := range repotest.Problems(t.Context(), repotest.Open(t, be)) {
+			if p.Backup.IsZero() {
+				t.Errorf("%s: %+v", what, p)
+			}
 		}
 	}
 }
