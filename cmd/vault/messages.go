@@ -245,7 +245,12 @@ type restoreMessage struct {
 
 // nodeMessage is one line of `vault ls`.
 type nodeMessage struct {
-	Type         string    `json:"message_type"` // "node"
+	Type string `json:"message_type"` // "node"
+	nodeInfo
+}
+
+// nodeInfo describes one entry of a tree.
+type nodeInfo struct {
 	Volume       string    `json:"volume"`
 	VolumeBase64 string    `json:"volume_base64,omitempty"`
 	Path         string    `json:"path"`

@@ -44,9 +44,13 @@ var floors = map[string]int{
 	"repo": 3,
 
 	"snapshot/archive": 4,
+	"snapshot/compare": 4,
+	"snapshot/export":  4,
+	"snapshot/find":    4,
 	"snapshot/restore": 4,
 	"repo/check":       4,
 	"repo/gc":          4,
+	"repo/stats":       4,
 
 	"internal/repotest": 5,
 
@@ -80,7 +84,7 @@ func floorOf(pkg string) (floor int, ok bool) {
 // call into the engine and renders. Drivers come through internal/location;
 // the index and the encodings are nobody's business here.
 var commandImports = []string{
-	"backend", "chunk", "crypto", "pack", "repo", "repo/check", "repo/gc", "repo/inspect", "repo/transfer", "snapshot", "snapshot/archive", "snapshot/restore",
+	"backend", "chunk", "crypto", "pack", "repo", "repo/check", "repo/gc", "repo/inspect", "repo/transfer", "repo/stats", "snapshot", "snapshot/archive", "snapshot/compare", "snapshot/export", "snapshot/find", "snapshot/restore",
 	"internal/display", "internal/location", "internal/match", "internal/pins",
 }
 
