@@ -1,6 +1,7 @@
 package repair_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io/fs"
@@ -217,9 +218,11 @@ func TestUnreadableCommit(t *testing.T) {
 // TestUnreadableCommitAlone has nothing to do with any pack: there is nothing
 // to do about it, and the cleaning up goes past it.
 func TestUnreadableCommitAlone(t *testing.T) {
-	be, list := history(t)
-	mustCollect(t, be) // no leftovers
-	b := repotest.MustBackup(t, repotest.Open(t, be), list[0].c)
+	be, _ := history(t)
+	c := repotest.Content{"file-000": bytes.Repeat([]byte("text "), 400)}
+	repotest.MustBackup(t, repotest.Open(t, be), c)
+	mustCollect(t, be) // no leftovers, and a done
+	b := repotest.MustBackup(t, repotest.Open(t, be), c)
 	flip(t, be, "commits/"+b.ID.String(), 500)
 	mustBeDone(t, be, quick())
 }
