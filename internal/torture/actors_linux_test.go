@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 	"syscall"
+	"time"
 )
 
 // most is how many backups there are before the oldest habits of forgetting
@@ -18,6 +19,9 @@ const most = 14
 func (w *world) round(seed uint64, until int) {
 	w.count(func(t *tally) { t.rounds++ })
 	actors := []func(*rand.Rand){w.forget, w.unforget, w.prune, w.prune, w.restore, w.look}
+	if w.small {
+		actors = []func(*rand.Rand){w.forget, w.prune, w.restore, w.look}
+	}
 	for _, s := range w.sources {
 		actors = append(actors, func(rng *rand.Rand) { w.backup(rng, s) })
 	}
@@ -42,11 +46,18 @@ func (w *world) backup(rng *rand.Rand, s *source) {
 			return
 		}
 	}
-	w.attempt(s, w.fate(rng, "backup"), rng.IntN(4) == 0)
+	pause := ""
+	switch rng.IntN(12) {
+	case 0: // longer than the least patience of a prune
+		pause = "; sleep 1.3"
+	case 1, 2:
+		pause = "; sleep 0.15"
+	}
+	w.attempt(s, w.fate(rng, "backup"), pause)
 }
 
 // attempt is one process of backup.
-func (w *world) attempt(s *source, f fate, slow bool) {
+func (w *world) attempt(s *source, f fate, pause string) {
 	c, err := s.attempt()
 	if err != nil {
 		w.complain("copy the source: %v", err)
@@ -55,11 +66,7 @@ func (w *world) attempt(s *source, f fate, slow bool) {
 	w.mu.Lock()
 	w.attempts[c.tag] = c
 	w.mu.Unlock()
-	command := "cat '" + s.dump() + "'"
-	if slow {
-		command += "; sleep 0.15"
-	}
-	o, ok := w.do(f, "backup", "tree="+s.tree(), "--command", "dump="+command, "--host", s.host, "--tag", c.tag, "--json")
+	o, ok := w.do(f, "backup", "tree="+s.tree(), "--command", "dump=cat '"+s.dump()+"'"+pause, "--host", s.host, "--tag", c.tag, "--json")
 	if !ok {
 		return
 	}
@@ -74,7 +81,13 @@ func (w *world) attempt(s *source, f fate, slow bool) {
 		if strings.Contains(o.err, "what was stored so far, ") {
 			w.count(func(t *tally) { t.checkpoints++ })
 		}
-	case o.code == 0, o.ended():
+	case o.code == 0, o.ended(), o.code == 16 && w.small:
+		if strings.Contains(o.err, "starting over") {
+			w.count(func(t *tally) { t.again++ })
+		}
+		if o.code == 16 {
+			w.count(func(t *tally) { t.full++ })
+		}
 	case o.code == 1 && strings.Contains(o.err, "garbage collection"):
 		w.count(func(t *tally) { t.lost++ }) // a prune lost patience, three times
 	default:
@@ -135,6 +148,10 @@ func (w *world) prune(rng *rand.Rand) {
 	args := []string{"prune", "--json", "--patience", []string{"1s", "5s"}[rng.IntN(2)]}
 	args = append(args, [][]string{{"--max-unused", "0%"}, {"--max-unused", "0%", "--repack-small=false"}, {"--max-unused", "unlimited"},
 		{"--delete-only"}, {}}[rng.IntN(5)]...)
+	if w.small {
+		args = []string{"prune", "--json", "--patience", "1s", "--delete-only"}
+	}
+	time.Sleep(time.Duration(rng.IntN(400)) * time.Millisecond)
 	before := w.generations()
 	o, ok := w.do(w.fate(rng, "prune"), args...)
 	if !ok {
@@ -183,7 +200,7 @@ func (w *world) generations() (g generations) {
 }
 
 // restore restores a backup that nobody forgets meanwhile. One that was killed is
-// started again, over what is there.
+// started again, over what is there; --delete removes its temporary files.
 func (w *world) restore(rng *rand.Rand) {
 	k := w.take(rng, live, true)
 	if k == nil {
@@ -196,12 +213,13 @@ func (w *world) restore(rng *rand.Rand) {
 		return
 	}
 	defer os.RemoveAll(target)
+	args := []string{"restore", k.id, "--target", target, "--json"}
 	for again := 3; ; again-- {
 		f := w.fate(rng, "restore")
 		if again == 0 {
 			f = fate{}
 		}
-		o, ok := w.do(f, "restore", k.id, "--target", target, "--json")
+		o, ok := w.do(f, args...)
 		switch {
 		case !ok:
 			return
@@ -213,6 +231,9 @@ func (w *world) restore(rng *rand.Rand) {
 			return
 		}
 		w.count(func(t *tally) { t.restarted++ })
+		if again == 3 {
+			args = append(args, "--delete")
+		}
 	}
 }
 

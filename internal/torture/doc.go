@@ -17,7 +17,8 @@
 // of the same backups would take, and once all of them are forgotten, nothing.
 //
 // The moments are spread over the time that a command of that kind has taken so
-// far, so that they fall into each of its phases; the final line says into which.
+// far, so that they fall into each of its phases; some follow directly upon the
+// creation of a session, a commit, a plan. The final lines say where prunes were hit.
 //
 // Another test does the same to a store that is full.
 //
@@ -25,7 +26,7 @@
 // page cache stays. Power cuts are the business of internal/sim. A seed repeats
 // the choices, not what several processes make of them. Linux only.
 //
-// Settings: TORTURE_KILLS (200) and TORTURE_SEED; TORTURE_DIR is where the
+// Settings: TORTURE_KILLS (250) and TORTURE_SEED; TORTURE_DIR is where the
 // repository is made, by default the directory for temporary files; VAULT_BIN
 // names a program to test instead of the one built from this source. After a
 // failure the repository stays, and its place is printed.

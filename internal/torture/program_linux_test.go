@@ -42,7 +42,16 @@ var reads = map[string]bool{"status": true, "check": true, "backups": true}
 // fate is how a process ends.
 type fate struct {
 	signal syscall.Signal // or 0
-	after  time.Duration
+	after  time.Duration  // since it began, or since
+	seen   string         // something was created below this prefix of the repository, if not ""
+}
+
+// steps are the prefixes in which a command creates what matters. Its time between
+// two of them may be too short to be met by chance.
+var steps = map[string][]string{
+	"backup": {"sessions", "index", "commits"},
+	"prune":  {"gc", "gc", "commits", "index"},
+	"forget": {"events"},
 }
 
 // fate draws an end for a command: SIGKILL most of the time.
@@ -51,6 +60,9 @@ func (p *program) fate(rng *rand.Rand, command string) fate {
 	defer p.mu.Unlock()
 	typical := max(p.typical[command], 20*time.Millisecond)
 	f := fate{after: time.Duration(rng.Float64() * 1.2 * float64(typical))}
+	if list := steps[command]; list != nil && rng.IntN(3) == 0 {
+		f.seen, f.after = list[rng.IntN(len(list))], time.Duration(rng.IntN(15_000))*time.Microsecond
+	}
 	kill, term := 68, 12
 	if reads[command] { // killing them proves little
 		kill, term = 8, 2
@@ -102,6 +114,12 @@ func (p *program) run(f fate, args ...string) (o outcome, err error) {
 	cmd.Env = append(os.Environ(), "VAULT_REPO="+p.repo, "VAULT_PASSWORD=torture", "VAULT_STATE_DIR="+p.state, "HOME="+p.state,
 		"XDG_CACHE_HOME="+filepath.Join(p.state, "cache"), "VAULT_REPO_FILE=", "VAULT_PASSWORD_FILE=", "VAULT_PASSWORD_COMMAND=")
 	cmd.Stdout, cmd.Stderr = out, errs // files: a command that outlives its vault holds nobody up
+	var seen <-chan struct{}
+	if f.signal != 0 && f.seen != "" {
+		stop := make(chan struct{})
+		defer close(stop)
+		seen = p.watch(f.seen, stop)
+	}
 	start := time.Now()
 	if err := cmd.Start(); err != nil {
 		return o, err
@@ -110,13 +128,15 @@ func (p *program) run(f fate, args ...string) (o outcome, err error) {
 	go func() { done <- cmd.Wait() }()
 	fatal := time.After(hang)
 	var strike <-chan time.Time
-	if f.signal != 0 {
+	if f.signal != 0 && f.seen == "" {
 		strike = time.After(f.after)
 	}
 	for waiting := true; waiting; {
 		select {
 		case <-done:
 			waiting = false
+		case <-seen:
+			strike, seen = time.After(f.after), nil
 		case <-strike:
 			if cmd.Process.Signal(f.signal) == nil {
 				o.sent = f.signal
@@ -134,6 +154,30 @@ func (p *program) run(f fate, args ...string) (o outcome, err error) {
 	}
 	p.note(o, took)
 	return o, nil
+}
+
+// watch tells when a directory below this prefix of the repository is changed,
+// by whomsoever.
+func (p *program) watch(prefix string, stop <-chan struct{}) <-chan struct{} {
+	seen := make(chan struct{})
+	changed := func() (t time.Time) {
+		if info, err := os.Stat(filepath.Join(p.repo, prefix)); err == nil {
+			t = info.ModTime()
+		}
+		return t
+	}
+	before := changed()
+	go func() {
+		for changed().Equal(before) {
+			select {
+			case <-stop:
+				return
+			case <-time.After(time.Millisecond):
+			}
+		}
+		close(seen)
+	}()
+	return seen
 }
 
 func (p *program) note(o outcome, took time.Duration) {

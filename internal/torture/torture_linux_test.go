@@ -15,25 +15,30 @@ import (
 // TestTorture kills processes, TORTURE_KILLS of them, and looks after each round
 // whether everything is there that was promised.
 func TestTorture(t *testing.T) {
-	want, each := number("TORTURE_KILLS", 200), 25
+	want, each := number("TORTURE_KILLS", 250), 25
 	if testing.Short() {
 		want = min(want, 40)
 	}
 	seed := uint64(number("TORTURE_SEED", int(time.Now().UnixNano()%1e6)))
 	start := time.Now()
-	w := newWorld(t, seed)
+	w := newWorld(t, disk(t), seed)
 	for n := 0; n < want; {
 		n = min(n+each, want)
 		w.round(seed+uint64(n)<<20, n)
 		w.quiet(t)
 	}
 	w.end(t)
+	w.tell(seed, time.Since(start))
+}
+
+// tell prints what the numbers in docs/reliability.md are taken from.
+func (w *world) tell(seed uint64, took time.Duration) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	y := w.tally
-	fmt.Printf("torture: seed %d: %d kills and %d SIGTERM among %d processes in %s: %v\n", seed, w.kills, w.terms, w.runs, time.Since(start).Round(time.Second), w.killed)
-	fmt.Printf("torture: %d backups acknowledged, %d visible though killed, %d checkpoints, %d given up; %d forgotten, %d brought back, %d too late\n",
-		y.acknowledged, y.landed, y.checkpoints, y.lost, y.forgotten, y.unforgotten, y.late)
+	fmt.Printf("torture: seed %d: %d kills and %d SIGTERM among %d processes in %s: %v\n", seed, w.kills, w.terms, w.runs, took.Round(time.Second), w.killed)
+	fmt.Printf("torture: %d backups acknowledged, %d visible though killed, %d checkpoints, %d started over, %d given up, %d met a full store; %d forgotten, %d brought back, %d too late\n",
+		y.acknowledged, y.landed, y.checkpoints, y.again, y.lost, y.full, y.forgotten, y.unforgotten, y.late)
 	fmt.Printf("torture: %d prunes: %d done, %d of them finished another's plan; interrupted: %d before a plan, %d with a plan, %d deleting\n",
 		y.prunes, y.pruned, y.adopted, y.early, y.planned, y.deleting)
 	fmt.Printf("torture: %d restores identical (%d restarted), %d checks beside others, %d rounds\n", y.restored, y.restarted, y.checked, y.rounds)
@@ -155,7 +160,7 @@ func (w *world) all() (list []*kept) {
 func (w *world) end(t *testing.T) {
 	t.Helper()
 	for _, s := range w.sources { // supersedes checkpoints
-		w.attempt(s, fate{}, false)
+		w.attempt(s, fate{}, "")
 	}
 	w.quiet(t)
 	w.collect(t)

@@ -30,7 +30,7 @@ type kept struct {
 // world is one repository and everything that happens to it.
 type world struct {
 	*program
-	dir     string
+	small   bool // the store may be full
 	sources []*source
 
 	mu       sync.Mutex // guards what follows
@@ -42,20 +42,21 @@ type world struct {
 
 // tally is what the final lines tell.
 type tally struct {
-	rounds, acknowledged, landed, lost int // landed: visible though nobody was told; lost: given up by a collection
-	forgotten, unforgotten, late       int // late: unforgotten when it was collected
-	checkpoints                        int
-	prunes, pruned, adopted            int
-	early, planned, deleting           int // prunes interrupted, by how far they were
-	restored, restarted, checked       int
-	temporary                          int
+	rounds, acknowledged, landed int // landed: visible though nobody was told
+	again, lost                  int // given up by a collection: started over, the third time for good
+	full                         int // ended because the store was
+	forgotten, unforgotten, late int // late: unforgotten when it was collected
+	checkpoints                  int
+	prunes, pruned, adopted      int
+	early, planned, deleting     int // prunes interrupted, by how far they were
+	restored, restarted, checked int
+	temporary                    int
 }
 
-func newWorld(t *testing.T, seed uint64) *world {
+// newWorld makes a repository in a directory.
+func newWorld(t *testing.T, dir string, seed uint64) *world {
 	t.Helper()
-	dir := disk(t)
-	w := &world{program: newProgram(filepath.Join(dir, "repo"), filepath.Join(dir, "state")), dir: dir,
-		attempts: map[string]*copyOf{}, backups: map[string]*kept{}}
+	w := &world{program: newProgram(filepath.Join(dir, "repo"), filepath.Join(disk(t), "state")), attempts: map[string]*copyOf{}, backups: map[string]*kept{}}
 	w.init(t)
 	for i := range 3 {
 		at, err := os.MkdirTemp(fast, "source")

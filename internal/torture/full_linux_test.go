@@ -1,0 +1,98 @@
+package torture
+
+import (
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+)
+
+// fill replaces what makes a source large: nothing of it was there before.
+func (s *source) fill(size int) error {
+	return os.WriteFile(filepath.Join(s.tree(), "a", "filler"), block(s.rng.Uint64(), size), 0o600)
+}
+
+// full backs up until there is no space left.
+func (w *world) full(t *testing.T) {
+	t.Helper()
+	for range 40 {
+		must(t, w.sources[0].fill(3<<20))
+		w.attempt(w.sources[0], fate{}, "")
+		w.report(t)
+		if w.tally.full > 0 {
+			return
+		}
+	}
+	t.Fatal("the store does not get full")
+}
+
+// TestFullStore fills a store, and makes room again.
+func TestFullStore(t *testing.T) {
+	w := newWorld(t, mounted(t, "24m"), 1)
+	w.small = true
+	w.full(t)
+	if n := len(w.all()); n < 3 {
+		t.Fatalf("only %d backups fit", n)
+	}
+	w.quiet(t) // those that are there are as they were, and can be read
+	w.attempt(w.sources[0], fate{}, "")
+	if w.tally.full != 2 {
+		t.Errorf("%d backups met a full store, want 2", w.tally.full)
+	}
+	w.room(t)
+	w.attempt(w.sources[0], fate{}, "")
+	w.quiet(t)
+	if w.tally.full != 2 {
+		t.Error("a backup finds no space though prune --delete-only has made room")
+	}
+	w.collect(t)
+	w.quiet(t)
+}
+
+// room forgets all but one backup of a full store and prunes.
+func (w *world) room(t *testing.T) {
+	t.Helper()
+	list := w.all()
+	for _, k := range list[:len(list)-1] {
+		w.must(t, 0, "forget", k.id)
+		k.state = forgotten
+	}
+	for range 2 { // the first may only finish what was begun
+		w.must(t, 0, "prune", "--delete-only")
+	}
+	w.quiet(t)
+}
+
+// TestFullStoreKilled kills processes while there is no space, or next to none.
+func TestFullStoreKilled(t *testing.T) {
+	want := number("TORTURE_KILLS", 250) / 5
+	if testing.Short() {
+		want = min(want, 10)
+	}
+	seed := uint64(number("TORTURE_SEED", int(time.Now().UnixNano()%1e6)))
+	start := time.Now()
+	w := newWorld(t, mounted(t, "24m"), seed)
+	w.small = true
+	rng := rand.New(rand.NewPCG(seed, 9))
+	for n := 0; n < want; {
+		n = min(n+10, want)
+		for _, s := range w.sources {
+			must(t, s.fill((1+rng.IntN(4))<<20))
+		}
+		w.round(seed+uint64(n)<<20, n)
+		w.quiet(t)
+	}
+	w.tally.full = 0
+	w.full(t)
+	w.quiet(t)
+	w.room(t)
+	w.attempt(w.sources[1], fate{}, "")
+	w.quiet(t)
+	if w.tally.full != 1 {
+		t.Error("a backup finds no space though prune --delete-only has made room")
+	}
+	w.collect(t)
+	w.quiet(t)
+	w.tell(seed, time.Since(start))
+}
