@@ -3,8 +3,10 @@ package main
 import (
 	"context"
 	"fmt"
+	"maps"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -217,7 +219,7 @@ func (a *app) tellRestore(ctx context.Context, f restoreFlags, b *snapshot.Backu
 		return context.Cause(ctx)
 	}
 	a.ui.message(m)
-	a.ui.restoreSummary(m)
+	a.ui.restoreSummary(m, r.NoticeKinds)
 	switch {
 	case len(failed) > 0:
 		return &failure{code: exitFailure, err: fmt.Errorf("the backup was stored without %s: it had failed", display.Name(failed[0]))}
@@ -228,7 +230,7 @@ func (a *app) tellRestore(ctx context.Context, f restoreFlags, b *snapshot.Backu
 	return nil
 }
 
-func (u *ui) restoreSummary(m restoreMessage) {
+func (u *ui) restoreSummary(m restoreMessage, notices map[string]uint64) {
 	what := "restored"
 	if m.DryRun {
 		what = "would restore"
@@ -245,10 +247,19 @@ func (u *ui) restoreSummary(m restoreMessage) {
 		{"skipped", m.Skipped, display.Count(m.Skipped, "entry")},
 		{"deleted", m.Deleted, display.Count(m.Deleted, "entry")},
 		{"verified", m.BytesVerified, display.Bytes(m.BytesVerified)},
-		{"notices", m.NoticeCount, fmt.Sprintf("%d (metadata that could not be set; -v shows them)", m.NoticeCount)},
+		{"notices", m.NoticeCount, fmt.Sprintf("metadata that could not be set: %s (-v shows which)", noticeText(notices))},
 	} {
 		if row.n > 0 {
 			u.info("%-12s %s\n", row.name, row.text)
 		}
 	}
+}
+
+// noticeText counts kinds of metadata: "2 flags, 40 owner".
+func noticeText(kinds map[string]uint64) string {
+	var parts []string
+	for _, kind := range slices.Sorted(maps.Keys(kinds)) {
+		parts = append(parts, fmt.Sprintf("%d %s", kinds[kind], kind))
+	}
+	return strings.Join(parts, ", ")
 }

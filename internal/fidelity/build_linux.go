@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"path"
 	"slices"
 	"strings"
 
@@ -14,7 +15,7 @@ import (
 // Options say what kind of tree to build.
 type Options struct {
 	Seed    uint64   // of contents and attribute values
-	Without []string // features to leave out
+	Without []string // features to leave out, as patterns of path.Match
 	// HugeSize is the size of the large sparse file "huge", which holds 1 MiB of
 	// data; 0 means 1 TB.
 	HugeSize int64
@@ -90,7 +91,9 @@ func Build(dir string, o Options) ([]Omission, error) {
 }
 
 // wants reports whether a feature is to be built.
-func (b *builder) wants(feature string) bool { return !slices.Contains(b.o.Without, feature) }
+func (b *builder) wants(feature string) bool {
+	return !slices.ContainsFunc(b.o.Without, func(p string) bool { ok, _ := path.Match(p, feature); return ok })
+}
 
 // cannot reports whether an error says that this file system or this user
 // cannot hold something.

@@ -17,7 +17,7 @@ const (
 	spanPieces  = 1024      // at most
 	updateBytes = 1 << 20   // existing files from this size on are updated in place
 	zeroBytes   = 256 << 10 // of a run of zeros written or compared at once
-	blockBytes  = 4096      // of it that are written if they differ
+	blockBytes  = 4096      // written in an existing file if they differ
 )
 
 var (
@@ -340,6 +340,9 @@ func (w *worker) piece(f file, p piece, how purpose) error {
 	if err != nil {
 		return err
 	}
+	if how == opUpdate && !f.anyHole(p.off, p.item.Length) {
+		return w.writeDiffering(f, b, w.other[:len(b)], p.off)
+	}
 	if err := f.writeAt(b, p.off); err != nil {
 		return fmt.Errorf("write: %w", err)
 	}
@@ -347,8 +350,31 @@ func (w *worker) piece(f file, p piece, how purpose) error {
 	return nil
 }
 
+// writeDiffering writes the blocks of b that are not what the file has at off.
+func (w *worker) writeDiffering(f file, b, have []byte, off uint64) error {
+	for at := 0; at < len(b); {
+		end, start := at, at
+		for end < len(b) {
+			next := min(end+blockBytes, len(b))
+			if bytes.Equal(b[end:next], have[end:next]) {
+				break
+			}
+			end = next
+		}
+		if end > start {
+			if err := f.writeAt(b[start:end], off+uint64(start)); err != nil {
+				return fmt.Errorf("write: %w", err)
+			}
+			w.written.Add(uint64(end - start))
+		}
+		at = min(end+blockBytes, len(b))
+		w.kept.Add(uint64(at - end))
+	}
+	return nil
+}
+
 // sameData reports whether the file has the item already, by its name if we can
-// name blobs, else by its bytes.
+// name blobs, else by its bytes. It leaves what the file has in w.other.
 func (w *worker) sameData(f file, p piece) (bool, error) {
 	have, err := w.read(f, p.off, p.item.Length)
 	if err != nil {

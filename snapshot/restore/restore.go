@@ -172,6 +172,8 @@ func (p Problem) Unwrap() error { return p.Err }
 // MaxProblems is how many problems, and how many notices, a Report lists.
 const MaxProblems = 1000
 
+const maxOfKind = MaxProblems / 8
+
 // Report is what a run did.
 type Report struct {
 	Entries [verbs]uint64 // entries by Verb; Wrote is always 0
@@ -190,6 +192,9 @@ type Report struct {
 	// system does not know.
 	Notices     []Problem
 	NoticeCount uint64
+	// NoticeKinds counts them: owner, group, mode, time, attribute, capability,
+	// flags, link. Of one kind, MaxProblems/8 are listed.
+	NoticeKinds map[string]uint64
 }
 
 // Run restores volumes, one after another. Problems with single entries are in

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"strings"
 	"sync"
@@ -48,6 +49,7 @@ type run struct {
 	notices  []Problem
 	nProblem uint64
 	nNotice  uint64
+	kinds    map[string]uint64
 }
 
 // hardLink counts further links beside the types of nodes.
@@ -76,7 +78,7 @@ type worker struct {
 
 func newRun(ctx context.Context, opts Options) *run {
 	r := &run{opts: opts, owners: newOwners(opts.NumericIDs, opts.Owners), dirs: newDirCache(descriptorLimit()),
-		batches: make(chan batch, 64), spans: make(chan *span)}
+		batches: make(chan batch, 64), spans: make(chan *span), kinds: make(map[string]uint64)}
 	r.ctx, r.stop = context.WithCancelCause(ctx)
 	r.uid, r.gid = ownIDs()
 	r.groups, _ = os.Getgroups()
@@ -267,14 +269,32 @@ func (r *run) problem(v *volume, path string, err error) {
 	r.mu.Unlock()
 }
 
-// notice reports metadata that could not be set.
+// notice reports metadata that could not be set. Of one kind, only some are
+// listed: a user who may not give files away would not see anything else.
 func (r *run) notice(d *dir, name, what string, err error) {
+	kind := noticeKind(what)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.nNotice++
-	if len(r.notices) < MaxProblems {
+	r.kinds[kind]++
+	if r.kinds[kind] <= maxOfKind && len(r.notices) < MaxProblems {
 		r.notices = append(r.notices, Problem{Volume: d.volume.name, Path: short(d.pathOf(name)), Err: fmt.Errorf("%s: %w", what, err)})
 	}
+}
+
+// noticeKinds are the beginnings of what notices are about, and their kinds.
+var noticeKinds = [...][2]string{{"owner", "owner"}, {"group", "group"}, {"mode", "mode"}, {"time", "time"}, {"file capabilities", "capability"},
+	{"inode flags", "flags"}, {"hard link", "link"}}
+
+// noticeKind returns the kind of metadata; what is none of the others is an
+// attribute.
+func noticeKind(what string) string {
+	for _, k := range noticeKinds {
+		if strings.HasPrefix(what, k[0]) {
+			return k[1]
+		}
+	}
+	return "attribute"
 }
 
 // short bounds what a path of thousands of components takes in a report.
@@ -326,6 +346,6 @@ func (r *run) report() Report {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	rep.Problems, rep.ProblemCount = r.problems, r.nProblem
-	rep.Notices, rep.NoticeCount = r.notices, r.nNotice
+	rep.Notices, rep.NoticeCount, rep.NoticeKinds = r.notices, r.nNotice, maps.Clone(r.kinds)
 	return rep
 }

@@ -313,6 +313,12 @@ func (f file) allHole(off, n uint64) bool {
 	return err == unix.ENXIO || err == nil && uint64(at) >= off+n
 }
 
+// anyHole reports whether there may be a hole in a range within the file.
+func (f file) anyHole(off, n uint64) bool {
+	at, err := unix.Seek(f.fd, int64(off), unix.SEEK_HOLE)
+	return err != nil || uint64(at) < off+n
+}
+
 // object is something whose metadata is set: an open file or directory; or one
 // opened only as a path, whatever its type; or a name in a directory.
 type object struct {

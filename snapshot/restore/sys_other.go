@@ -230,6 +230,7 @@ func (f file) readAt(b []byte, off uint64) error {
 func (f file) allocate(off, n uint64) error { return nil }
 func (f file) punch(off, n uint64) error    { return errUnsupported }
 func (f file) allHole(off, n uint64) bool   { return false }
+func (f file) anyHole(off, n uint64) bool   { return false }
 
 // object is something whose metadata is set, by its name in a root.
 type object struct {
