@@ -41,7 +41,8 @@ var floors = map[string]int{
 	"snapshot":          2,
 	"internal/location": 2,
 
-	"repo": 3,
+	"repo":              3,
+	"internal/treetest": 3,
 
 	"snapshot/archive": 4,
 	"snapshot/compare": 4,
