@@ -351,24 +351,26 @@ func (w *worker) piece(f file, p piece, how purpose) error {
 }
 
 // writeDiffering writes the blocks of b that are not what the file has at off.
+// They are blocks of the file, not of b.
 func (w *worker) writeDiffering(f file, b, have []byte, off uint64) error {
+	next := func(at int) int {
+		return min(at+blockBytes-int((off+uint64(at))%blockBytes), len(b))
+	}
 	for at := 0; at < len(b); {
-		end, start := at, at
-		for end < len(b) {
-			next := min(end+blockBytes, len(b))
-			if bytes.Equal(b[end:next], have[end:next]) {
-				break
-			}
-			end = next
+		start, end := at, next(at)
+		if bytes.Equal(b[start:end], have[start:end]) {
+			w.kept.Add(uint64(end - start))
+			at = end
+			continue
 		}
-		if end > start {
-			if err := f.writeAt(b[start:end], off+uint64(start)); err != nil {
-				return fmt.Errorf("write: %w", err)
-			}
-			w.written.Add(uint64(end - start))
+		for end < len(b) && !bytes.Equal(b[end:next(end)], have[end:next(end)]) {
+			end = next(end)
 		}
-		at = min(end+blockBytes, len(b))
-		w.kept.Add(uint64(at - end))
+		if err := f.writeAt(b[start:end], off+uint64(start)); err != nil {
+			return fmt.Errorf("write: %w", err)
+		}
+		w.written.Add(uint64(end - start))
+		at = end
 	}
 	return nil
 }
