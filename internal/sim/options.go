@@ -51,7 +51,7 @@ func (o Options) draw(rng *rand.Rand) Options {
 		Fail: some(.04), Applied: some(.04), Late: some(.03), Twice: some(.03), Again: some(.05), Slow: some(.5), Read: some(.02), Short: some(.02), Stale: some(.7),
 		Kill: some(.02), Sleep: some(.03), Jump: some(.01), Full: some(.005), Cut: some(.01),
 	}
-	o.Switch = []float64{1, .3, .1, .03}[rng.IntN(4)]
+	o.Switch = []float64{1, .3, .1, .03, .01}[rng.IntN(5)]
 	o.Hurry = []float64{0, .01, .1}[rng.IntN(3)]
 	o.Calm = 3000
 	if rng.IntN(8) == 0 {
@@ -62,6 +62,14 @@ func (o Options) draw(rng *rand.Rand) Options {
 		return o
 	}
 	o.Script, o.Base = script, base
+	switch o.Bug {
+	case BugBlindTrust, BugHidesUnacked, BugLateOverwrites, BugMissesSessions:
+		// These need several things to happen in one order, and nothing else.
+		o.Script, o.Base, r = narrow(rng), 1+base%(len(bases())-1), Rates{}
+		if o.Switch > .1 {
+			o.Switch = .02
+		}
+	}
 	if o.Fixed == nil {
 		o.Rates = r.with(o.Bug)
 	}

@@ -102,6 +102,9 @@ func (p *process) backup(r *repo.Repo, t Task) error {
 	var early []*snapshot.Backup
 	if p.w.o.Bug == BugBlindTrust {
 		early, _ = r.Backups(p.ctx)
+		if err := p.sleep(p.ctx, time.Hour); err != nil { // others get on meanwhile
+			return err
+		}
 	}
 	w, err := r.Begin(p.ctx, repo.WriterOptions{})
 	if err != nil {
@@ -199,12 +202,12 @@ func (p *process) unforget(r *repo.Repo, t Task) error {
 }
 
 func (p *process) prune(r *repo.Repo, t Task) error {
-	var last time.Time
+	last := p.c.clock()
+	passed := epoch
 	now := func() time.Time { // as with time.Now, differences are never negative
-		if c := p.c.clock(); c.After(last) {
-			last = c
-		}
-		return last
+		c := p.c.clock()
+		passed, last = passed.Add(max(0, c.Sub(last))), c
+		return passed
 	}
 	report, err := gc.Run(p.ctx, r, gc.Options{
 		Limits: t.Limits, Workers: 1, Patience: max(t.Patience, time.Millisecond), Now: now, Sleep: p.sleep,

@@ -377,6 +377,9 @@ func (w *World) grantTurn() bool {
 // something left to do.
 func (w *World) ready() (ready []*call, busy bool) {
 	for _, c := range w.sorted() {
+		if c.ack != nil && w.o.Bug == BugHidesUnacked && w.rng.IntN(20) > 0 {
+			continue // let the answer take long
+		}
 		if c.kind != opTurn && c.p.c.awake() {
 			ready = append(ready, c)
 		}
