@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"slices"
 
 	"vault/crypto"
@@ -153,13 +154,12 @@ func (r *Repo) loadGC(ctx context.Context, v, _ *view) error {
 		v.done, v.doneHash = &d, crypto.FileHash(object)
 	}
 	if g.plan > 0 {
-		payload, _, err := r.fetch(ctx, crypto.KindPlan, planName(g.plan))
+		p, err := r.readPlan(ctx, g.plan)
+		if g.done >= g.plan && v.tolerate(err) {
+			return nil // it is carried out: only repair and writers that resume read it
+		}
 		if err != nil {
 			return err
-		}
-		p, err := decodePlan(payload)
-		if err != nil || p.N != g.plan {
-			return damaged(planName(g.plan), errors.Join(err, numbered(p.N, g.plan)))
 		}
 		v.plan = &p
 		for _, id := range p.Condemned {
@@ -167,6 +167,18 @@ func (r *Repo) loadGC(ctx context.Context, v, _ *view) error {
 		}
 	}
 	return nil
+}
+
+func (r *Repo) readPlan(ctx context.Context, n uint64) (plan, error) {
+	payload, _, err := r.fetch(ctx, crypto.KindPlan, planName(n))
+	if err != nil {
+		return plan{}, err
+	}
+	p, err := decodePlan(payload)
+	if err != nil || p.N != n {
+		return plan{}, damaged(planName(n), errors.Join(err, numbered(p.N, n)))
+	}
+	return p, nil
 }
 
 func numbered(got, want uint64) error {
@@ -202,6 +214,32 @@ func (r *Repo) loadCommits(ctx context.Context, v, old *view) error {
 		if c.Kind == snapshot.CommitKilled || !v.void(sid, c.Generation) {
 			v.commits[sid] = c
 		}
+	}
+	return v.wantCommits()
+}
+
+// wantCommits misses commits that the newest done lists: what they refer to is
+// no garbage because they are lost.
+func (v *view) wantCommits() error {
+	if v.done == nil {
+		return nil
+	}
+	broken := map[string]struct{}{}
+	for _, b := range v.broken {
+		var s *StateError
+		if errors.As(b, &s) {
+			broken[s.Object] = struct{}{}
+		}
+	}
+	for _, sid := range v.done.Live {
+		if _, known := broken[commitName(sid)]; known || v.commits[sid] != nil {
+			continue
+		}
+		err := fmt.Errorf("%w: the newest collection lists it", fs.ErrNotExist)
+		if !v.settled {
+			return err // unless a later collection has dropped it
+		}
+		v.broken = append(v.broken, damaged(commitName(sid), err))
 	}
 	return nil
 }
@@ -323,10 +361,15 @@ func (r *Repo) loadEvents(ctx context.Context, v, _ *view) error {
 			continue
 		}
 		e, err := r.readEvent(ctx, info.Name)
-		if isMissing(err) || v.tolerate(err) {
-			continue // missing: collected with its backup meanwhile
-		}
-		if err != nil {
+		switch {
+		case isMissing(err): // collected with its backup meanwhile
+			continue
+		case v.tolerate(err): // its number is taken all the same
+			l := v.events[sid]
+			l.last = k
+			v.events[sid] = l
+			continue
+		case err != nil:
 			return err
 		}
 		v.events[sid] = v.events[sid].add(k, e) // the listing is in order
