@@ -46,10 +46,16 @@ func (w *world) backup(rng *rand.Rand, s *source) {
 			return
 		}
 	}
+	if w.small {
+		if err := s.fill((1 + rng.IntN(4)) << 20); err != nil {
+			w.complain("fill the source: %v", err)
+		}
+	}
 	pause := ""
 	switch rng.IntN(12) {
-	case 0: // longer than the least patience of a prune
-		pause = "; sleep 1.3"
+	case 0: // longer than the least patience of a prune, which gives it up
+		w.attempt(s, fate{}, "; sleep 1.5")
+		return
 	case 1, 2:
 		pause = "; sleep 0.15"
 	}
@@ -98,7 +104,7 @@ func (w *world) attempt(s *source, f fate, pause string) {
 // forget forgets a backup, if there are enough of them.
 func (w *world) forget(rng *rand.Rand) {
 	if n := w.countState(live); n < 4 || n < most && rng.IntN(3) > 0 {
-		w.look(rng)
+		time.Sleep(50 * time.Millisecond)
 		return
 	}
 	k := w.take(rng, live, false)
@@ -124,7 +130,7 @@ func (w *world) unforget(rng *rand.Rand) {
 		if k != nil {
 			w.put(k, forgotten)
 		}
-		w.look(rng)
+		time.Sleep(50 * time.Millisecond)
 		return
 	}
 	o, ok := w.do(w.fate(rng, "unforget"), "unforget", k.id, "--json")
@@ -178,7 +184,11 @@ func (w *world) prune(rng *rand.Rand) {
 			t.early++
 		}
 	})
-	if o.code != 0 && o.code != 11 && !o.ended() { // 11: others were faster, again and again
+	switch {
+	case o.code == 0, o.code == 11, o.ended(): // 11: others were faster, again and again
+	case overtaken(o):
+		w.count(func(t *tally) { t.overtaken++ })
+	default:
 		w.complain("prune: %v", o)
 	}
 }
