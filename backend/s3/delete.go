@@ -123,6 +123,16 @@ func (s *Store) held(ctx context.Context, name, version string, err error) bool 
 	if l := s.cfg.ObjectLock; l.Mode != "" && l.Applies(name) {
 		return true // in doubt: hiding it would free nothing, and nobody would remember it
 	}
-	h, herr := s.holdOf(ctx, name, version)
-	return herr == nil && (h.legal || h.until.After(s.now()))
+	if h, err := s.holdOf(ctx, name, version); err == nil && (h.legal || h.until.After(s.now())) {
+		return true
+	}
+	// Some stores do not tell how they hold older versions.
+	return s.lockable(ctx)
+}
+
+// lockable reports whether the bucket has object lock, as far as the store
+// tells.
+func (s *Store) lockable(ctx context.Context) bool {
+	state, _, _, _, err := s.core.GetObjectLockConfig(ctx, s.cfg.Bucket)
+	return err == nil && state == "Enabled"
 }

@@ -66,6 +66,7 @@ func judge(err error) verdict {
 // names are Amazon's, MinIO's (X...), Ceph's and B2's.
 var codes = map[string]verdict{
 	"NoSuchKey":                          {kind: fs.ErrNotExist, unmade: true},
+	"NoSuchUpload":                       {unmade: true, hint: "somebody has aborted the upload: is there a lifecycle rule for unfinished ones?"},
 	"NoSuchVersion":                      {kind: fs.ErrNotExist, unmade: true},
 	"NoSuchBucket":                       {kind: backend.ErrUnreachable, unmade: true, hint: "the bucket does not exist: check its name, region and endpoint, or create it"},
 	"InvalidBucketName":                  {kind: backend.ErrUnreachable, unmade: true, hint: "check the bucket's name"},

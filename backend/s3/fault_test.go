@@ -334,6 +334,23 @@ func TestParts(t *testing.T) {
 		}
 		mustHold(t, s, "packs/"+what[:3]+what[len(what)-3:], data)
 	}
+	f.do(func(op string, n int) *fault { // as stores do that forget a completed upload
+		switch {
+		case op == OpComplete && n == 0:
+			return &fault{lose: true}
+		case op == OpComplete:
+			return &fault{status: 404, code: "NoSuchUpload"}
+		}
+		return nil
+	})
+	if err := s.Put(bg, "packs/forgotten", data); err != nil {
+		t.Errorf("completed, and forgotten: %v", err)
+	}
+	mustHold(t, s, "packs/forgotten", data)
+	f.do(until(OpComplete, 1, fault{status: 404, code: "NoSuchUpload"}))
+	if err := s.Put(bg, "packs/forgotten", data[1:]); err == nil {
+		t.Error("an upload that is gone counts as completed")
+	}
 	f.do(until(OpPart, 99, fault{status: 507, code: "InsufficientStorage"}))
 	if err := s.Put(bg, "packs/full", data); !errors.Is(err, backend.ErrNoSpace) {
 		t.Errorf("parts on a full store: %v", err)
@@ -367,6 +384,9 @@ func TestStuck(t *testing.T) {
 		if took := time.Since(start); took < 500*time.Millisecond || took > 5*time.Second {
 			t.Errorf("%+v: two tries took %v", x, took)
 		}
+		if _, err := s.Get(bg, "x", 0, -1); !errors.Is(err, backend.ErrUnreachable) {
+			t.Errorf("%+v: get: %v", x, err)
+		}
 		ctx, cancel := context.WithTimeout(bg, 50*time.Millisecond)
 		if _, err := s.Get(ctx, "x", 0, -1); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("%+v: get: %v", x, err)
@@ -378,6 +398,32 @@ func TestStuck(t *testing.T) {
 	mustHold(t, s, "x", noise(2<<20))
 	if took := time.Since(start); took < 1500*time.Millisecond {
 		t.Errorf("2 MiB at 1 MiB/s took %v", took)
+	}
+}
+
+// TestBusy: who waits for a connection that others use stops when it is told.
+func TestBusy(t *testing.T) {
+	t.Parallel()
+	s, f := faulty(t, func(c *Config) { c.Connections, c.Retry.Tries = 1, 1 })
+	f.do(until(OpPut, 1, fault{swallow: true}))
+	stuck, stop := context.WithCancel(bg)
+	done := make(chan error)
+	go func() { done <- s.Put(stuck, "x", nil) }()
+	for f.count(OpPut) == 0 {
+		time.Sleep(time.Millisecond)
+	}
+	ctx, cancel := context.WithTimeout(bg, 50*time.Millisecond)
+	defer cancel()
+	start := time.Now()
+	if err := s.Put(ctx, "y", nil); !errors.Is(err, context.DeadlineExceeded) || f.count(OpPut) != 1 {
+		t.Errorf("put: %v, %d requests", err, f.count(OpPut))
+	}
+	if took := time.Since(start); took > 2*time.Second {
+		t.Errorf("gave up after %v", took)
+	}
+	stop()
+	if err := <-done; !errors.Is(err, context.Canceled) {
+		t.Errorf("put: %v", err)
 	}
 }
 

@@ -75,7 +75,15 @@ func TestStates(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			cfg := config(srv, "bucket")
 			c.change(&cfg)
+			var count counter
+			cfg.Trace = count.trace
 			s := mustOpen(t, cfg)
+			if _, err := s.Get(bg, "config", 0, -1); err == nil {
+				t.Error("get: no error")
+			}
+			if n := count.take(); n[OpGet] > firstTries {
+				t.Errorf("a place that never answered was asked %d times", n[OpGet])
+			}
 			_, lerr := first(s)
 			_, gerr := s.Get(bg, "config", 0, -1)
 			_, herr := s.Get(bg, "none", 0, 0)
@@ -338,6 +346,15 @@ func TestLock(t *testing.T) {
 			t.Errorf("delete of what another has locked: %v", err)
 		}
 	}
+	// An older version that is held keeps the newer one in sight.
+	other.Prefix = string(Governance)
+	if err := mustOpen(t, other).Put(bg, "packs/one", []byte("newer")); err != nil {
+		t.Fatal(err)
+	}
+	if err := mustOpen(t, other).Delete(bg, "packs/one"); !errors.Is(err, ErrLocked) {
+		t.Errorf("delete over a locked version: %v", err)
+	}
+	mustHold(t, mustOpen(t, other), "packs/one", []byte("newer"))
 	legal := minio.LegalHoldEnabled
 	if err := mustOpen(t, config(srv, "bucket")).Put(bg, "held", []byte("x")); err != nil {
 		t.Fatal(err)

@@ -284,6 +284,7 @@ const (
 	OpAbort    = "multipart abort"
 	OpHead     = "head"
 	OpRetain   = "put retention"
+	OpLock     = "object lock"
 	OpLocation = "location"
 	OpOther    = "other"
 )
@@ -299,6 +300,8 @@ func opOf(req *http.Request) string {
 		return OpHead
 	case m == http.MethodGet && q.Has("location"):
 		return OpLocation
+	case m == http.MethodGet && q.Has("object-lock"):
+		return OpLock
 	case m == http.MethodGet && q.Has("versions"):
 		return OpVersions
 	case m == http.MethodGet && q.Has("list-type"):

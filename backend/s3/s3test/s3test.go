@@ -128,6 +128,7 @@ func (s *Server) Restart(t testing.TB) {
 	cmd := exec.Command(s.path, s.args...)
 	cmd.Env = append(os.Environ(), "ROOT_ACCESS_KEY="+AccessKey, "ROOT_SECRET_KEY="+SecretKey)
 	cmd.Stdout, cmd.Stderr = s.log, s.log
+	dieWithParent(cmd)
 	if err := cmd.Start(); err != nil {
 		t.Fatalf("start the S3 server: %v", err)
 	}
