@@ -3,6 +3,7 @@
 GO      ?= go
 SRC     ?= $(shell $(GO) env GOROOT)/src
 FUZZTIME ?= 30s
+KILLS   ?= 5000
 BUILD   := build
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
 
@@ -20,7 +21,7 @@ LINUX_ONLY := vault/snapshot/archive
 timed = @s=$$(date +%s); { $(2); } || { echo "== $(1): FAILED" >&2; exit 1; }; \
 	echo "== $(1): $$(($$(date +%s) - s)) s"
 
-.PHONY: help run build test packages fmt vet cross race race-all unit lint fuzz golden bench clean
+.PHONY: help run build test packages fmt vet cross race race-all unit lint fuzz golden bench clean torture
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
@@ -70,6 +71,9 @@ golden: ## write the golden outputs of tests anew; read the diff before you comm
 
 bench: ## benchmarks of the hot paths
 	@$(GO) test -run '^$$' -bench . -benchmem ./...
+
+torture: ## kill processes of the real program KILLS=5000 times, TORTURE_SEED=n repeats the choices
+	@TORTURE_KILLS=$(KILLS) $(GO) test -count=1 -v -timeout 24h ./internal/torture
 
 clean: ## remove what the targets above made
 	@rm -rf $(BUILD)
