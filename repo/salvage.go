@@ -237,14 +237,14 @@ func (c *Collection) salvageRecords(ctx context.Context, v *view) error {
 	g := v.gc
 	c.salvage.redundant = ""
 	err := c.r.loadGC(ctx, v, nil)
-	if err == nil || !isMissing(err) && StateOf(err) != Damaged {
+	switch {
+	case err == nil && g.plan > 0 && v.plan == nil:
+		c.salvage.redundant, v.broken = planName(g.plan), nil
+		return nil
+	case err == nil || !isMissing(err) && StateOf(err) != Damaged:
 		return err
 	}
-	if g.done < g.plan || v.done == nil {
-		return fmt.Errorf("%w: %w", ErrGeneration, err)
-	}
-	c.salvage.redundant = planName(g.plan)
-	return nil
+	return fmt.Errorf("%w: %w", ErrGeneration, err)
 }
 
 // predates looks for signs that a newer generation existed than the newest one
