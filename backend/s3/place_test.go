@@ -240,7 +240,7 @@ func TestBadNetwork(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	if took := time.Since(start); took > 2500*time.Millisecond { // 64 in turn would take 6.4 s and more
+	if took := time.Since(start); took > 5*time.Second { // 64 in turn would take 6.4 s and more
 		t.Errorf("64 puts at 50 ms took %v", took)
 	}
 
