@@ -10,7 +10,6 @@ import (
 
 	"vault/backend"
 	"vault/internal/display"
-	"vault/internal/location"
 	"vault/repo"
 	"vault/snapshot"
 )
@@ -102,8 +101,6 @@ func hint(cmd *cobra.Command, code int, err error) string {
 		return "give more digits"
 	case errors.Is(err, snapshot.ErrNoBackup):
 		return "`vault backups` lists what there is"
-	case errors.Is(err, location.ErrNoDriver):
-		return "use a directory, for instance a mounted one"
 	case errors.Is(err, repo.ErrKilled), errors.Is(err, repo.ErrVoid):
 		return "run the backup again: what it stored is found again where it still exists"
 	case errors.Is(err, repo.ErrNoExclusiveCreate):

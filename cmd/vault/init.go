@@ -66,7 +66,7 @@ func (a *app) init(cmd *cobra.Command, o repo.InitOptions, again bool) (err erro
 	if err != nil {
 		return err
 	}
-	be, err := p.loc.Open()
+	be, err := a.storage(ctx, p)
 	if err != nil {
 		return p.wrap("initialise", err)
 	}

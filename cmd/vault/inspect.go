@@ -64,7 +64,7 @@ func (a *app) inspect(ctx context.Context, kind, name string) error {
 	if err != nil {
 		return err
 	}
-	be, err := p.loc.Open()
+	be, err := a.storage(ctx, p)
 	if err != nil {
 		return p.wrap("open", err)
 	}

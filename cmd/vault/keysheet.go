@@ -92,7 +92,7 @@ func (a *app) importKey(ctx context.Context, f newKeyFlags, name string) (err er
 	if err != nil {
 		return fmt.Errorf("import key: read the sheet: %w", err)
 	}
-	be, err := p.loc.Open()
+	be, err := a.storage(ctx, p)
 	if err != nil {
 		return p.wrap("open", err)
 	}

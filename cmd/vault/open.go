@@ -39,11 +39,7 @@ func (a *app) location() (location.Location, error) {
 		return location.Location{}, &failure{code: exitUsage, err: errors.New("no repository given"),
 			hint: "use --repo, or set VAULT_REPO or VAULT_REPO_FILE"}
 	}
-	loc, err := location.Parse(text)
-	if err != nil {
-		return loc, usage(err)
-	}
-	return loc, nil
+	return a.parseLocation(text)
 }
 
 // stateDir returns the directory of what this client remembers, or "" if the
@@ -89,7 +85,7 @@ func (a *app) checkGlobal() error {
 	if a.noCache && a.cacheDir != "" {
 		return usagef("--no-cache and --cache-dir contradict each other")
 	}
-	_, err := a.limits()
+	_, err := a.storageOptions()
 	return err
 }
 
@@ -193,7 +189,7 @@ func (a *app) open(ctx context.Context, init *repo.InitOptions) (*repo.Repo, err
 	if err != nil {
 		return nil, err
 	}
-	be, err := p.loc.Open()
+	be, err := a.storage(ctx, p)
 	if err != nil {
 		return nil, p.wrap("open", err)
 	}

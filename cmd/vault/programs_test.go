@@ -67,7 +67,7 @@ func withRepo(work func(context.Context, *repo.Repo) error) {
 		if err != nil {
 			return err
 		}
-		be, err := loc.Open()
+		be, err := loc.Open(context.Background(), location.Options{})
 		if err != nil {
 			return err
 		}

@@ -17,6 +17,7 @@ type app struct {
 	noCache         bool
 	limitUpload     string
 	limitDownload   string
+	remote          remoteFlags
 	learn           func(passphrase []byte) // called with the passphrase that was given; or nil
 	ui              *ui
 }
@@ -74,6 +75,7 @@ not be read; 10 no repository there; 11 in use; 12 wrong key; 13 damaged;
 	f.BoolVar(&a.noCache, "no-cache", false, "use no cache")
 	f.StringVar(&a.limitUpload, "limit-upload", "", "at most this `RATE` to a remote repository, in bytes a second, as 500K or 1M")
 	f.StringVar(&a.limitDownload, "limit-download", "", "likewise from a remote repository")
+	a.remote.add(f)
 	f.BoolVar(&a.ui.json, "json", false, "write one JSON object a line (docs/json.md)")
 	f.BoolVarP(&a.ui.quiet, "quiet", "q", false, "write nothing but errors and what was asked for")
 	f.CountVarP(&a.ui.verbose, "verbose", "v", "write more; twice for every file")

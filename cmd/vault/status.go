@@ -48,7 +48,7 @@ file or command is tried.`,
 // look asks what is there.
 func (a *app) look(ctx context.Context, p place) statusMessage {
 	m := statusMessage{Type: "status", Repository: p.loc.String()}
-	be, err := p.loc.Open()
+	be, err := a.storage(ctx, p)
 	if err != nil {
 		m.setState(repo.StateOf(err), err)
 		return m
@@ -103,7 +103,10 @@ func (a *app) tellStatus(cmd *cobra.Command, p place, m statusMessage) error {
 	}
 	switch {
 	case p.seen != "" && m.ID == "" && m.Code != 0:
-		m.Expected, m.Hint = p.seen, "is it mounted? This client has seen the repository "+p.seen+" here"
+		m.Expected = p.seen
+		if backend.Hint(m.err) == "" { // the storage knows better, if it knows
+			m.Hint = "is it mounted? This client has seen the repository " + p.seen + " here"
+		}
 	case p.seen != "" && m.ID != "" && m.ID != p.seen:
 		f := p.replaced(m.ID).(*failure)
 		m.State, m.Code, m.Evidence = repo.Unreachable.String(), f.code, f.Error()

@@ -5,11 +5,16 @@
 // Forms:
 //
 //	/srv/backup  ./backup  file:///srv/backup      a directory
-//	sftp://user@host:port/path  sftp:user@host:path
-//	s3://bucket/prefix  s3:https://host/bucket/prefix
+//	sftp://user@host:port/path                     a directory of an SSH server, absolute
+//	sftp:user@host:path                            likewise, relative to the login
+//	s3://bucket/prefix                             a bucket at Amazon, or at the endpoint that is set
+//	s3:https://host/bucket/prefix                  a bucket at this endpoint
 //
 // Anything that does not begin with one of these schemes is a directory. A
 // directory whose name looks like a URL is given as ./NAME.
+//
+// Secrets have no place in a location, since locations are printed and
+// remembered: one that holds a password is refused, and no error repeats it.
 package location
 
 import (
@@ -19,8 +24,8 @@ import (
 	"path/filepath"
 	"strings"
 
-	"vault/backend"
-	"vault/backend/local"
+	"vault/backend/s3"
+	"vault/backend/sftp"
 )
 
 // Scheme says which driver a place needs.
@@ -38,23 +43,25 @@ type Location struct {
 	Scheme Scheme
 	Path   string // Local: absolute and clean
 	text   string // the canonical form without secrets
+	sftp   sftp.Config
+	s3     s3.Config
+
+	endpoint bool // S3: the text names the store
 }
 
-// String returns the canonical form, which holds no secret: equal places have
-// equal forms, as far as the text tells.
+// String returns the canonical form, which holds no secret and which Parse
+// understands: equal places have equal forms, as far as the text tells.
 func (l Location) String() string { return l.text }
 
-// ErrNoDriver reports a scheme whose driver does not exist in this version.
-var ErrNoDriver = errors.New("not supported by this version")
-
-// Parse parses what a user gave. Errors say what is wrong with the text.
+// Parse parses what a user gave. Errors say what is wrong with the text, and
+// repeat nothing that may be a password.
 func Parse(s string) (Location, error) {
 	scheme, rest, ok := strings.Cut(s, ":")
 	switch {
 	case s == "":
 		return Location{}, errors.New("the repository's location is empty")
 	case strings.ContainsRune(s, 0):
-		return Location{}, fmt.Errorf("repository %q: the location holds a NUL byte", s)
+		return Location{}, fmt.Errorf("repository %q: the location holds a NUL byte", redact(s))
 	case !ok || !isScheme(scheme):
 		return parsePath(s)
 	}
@@ -62,15 +69,15 @@ func Parse(s string) (Location, error) {
 	case "file":
 		u, err := url.Parse(s)
 		if err != nil || !strings.HasPrefix(rest, "///") || u.RawQuery != "" || u.Fragment != "" {
-			return Location{}, fmt.Errorf("repository %q: a file URL has the form file:///absolute/path", s)
+			return Location{}, fmt.Errorf("repository %q: a file URL has the form file:///absolute/path", redact(s))
 		}
 		return parsePath(u.Path)
 	case "sftp":
-		return Location{Scheme: SFTP, text: withoutPassword(s)}, nil
+		return parseSFTP(s)
 	case "s3":
-		return Location{Scheme: S3, text: withoutPassword(s)}, nil
+		return parseS3(s)
 	}
-	return Location{}, fmt.Errorf("repository %q: unknown scheme %q; a directory of this name is ./%s", s, scheme, s)
+	return Location{}, fmt.Errorf("repository %q: unknown scheme %q; a directory of this name is given with ./ before it", redact(s), scheme)
 }
 
 // isScheme reports whether the text before a colon is meant as a URL scheme.
@@ -95,34 +102,32 @@ func parsePath(s string) (Location, error) {
 	return Location{Scheme: Local, Path: abs, text: abs}, nil
 }
 
-// withoutPassword removes a password that somebody put into a URL, however
-// badly the rest is formed.
-func withoutPassword(s string) string {
-	scheme, rest, _ := strings.Cut(s, ":")
-	inner := ""
-	for _, p := range []string{"//", "https://", "http://"} {
-		if strings.HasPrefix(rest, p) {
-			inner, rest = p, rest[len(p):]
+// secret finds what may be a password in a location, however badly the rest
+// is formed: everything between the first colon after the scheme (or schemes)
+// and the last "@".
+func secret(s string) (from, to int, ok bool) {
+	from = strings.IndexByte(s, ':') + 1
+	for _, p := range []string{"https:", "http:"} {
+		if strings.HasPrefix(strings.ToLower(s[from:]), p) {
+			from += len(p)
 			break
 		}
 	}
-	authority, path, slash := strings.Cut(rest, "/")
-	if at := strings.LastIndex(authority, "@"); at >= 0 {
-		user, _, _ := strings.Cut(authority[:at], ":")
-		authority = user + authority[at:]
+	to = strings.LastIndexByte(s, '@')
+	if to < from {
+		return 0, 0, false
 	}
-	out := scheme + ":" + inner + authority
-	if slash {
-		out += "/" + path
+	colon := strings.IndexByte(s[from:to], ':')
+	if colon < 0 {
+		return 0, 0, false
 	}
-	return out
+	return from + colon, to, true
 }
 
-// Open opens the storage at l and makes nothing there. It is the caller's to
-// close.
-func (l Location) Open() (backend.Backend, error) {
-	if l.Scheme != Local {
-		return nil, fmt.Errorf("open %s: %s repositories: %w", l, l.Scheme, ErrNoDriver)
+// redact returns a location for messages.
+func redact(s string) string {
+	if from, to, ok := secret(s); ok {
+		return s[:from] + s[to:]
 	}
-	return local.Open(l.Path)
+	return s
 }

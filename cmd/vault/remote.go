@@ -1,0 +1,108 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+
+	"github.com/spf13/pflag"
+	"golang.org/x/term"
+
+	"vault/backend"
+	"vault/internal/display"
+	"vault/internal/location"
+)
+
+// remoteFlags say how to get to a repository on another machine, as far as its
+// location does not.
+type remoteFlags struct {
+	sftpCommand    string
+	s3Endpoint     string
+	s3Region       string
+	s3Style        string
+	s3StorageClass string
+}
+
+func (r *remoteFlags) add(f *pflag.FlagSet) {
+	f.StringVar(&r.sftpCommand, "sftp-command", "", "shell `command` that speaks SFTP on its standard input and output, as 'ssh -s nas sftp'")
+	f.StringVar(&r.s3Endpoint, "s3-endpoint", "", "`URL` of the store of s3://BUCKET, if it is not Amazon's (AWS_ENDPOINT_URL_S3, AWS_ENDPOINT_URL)")
+	f.StringVar(&r.s3Region, "s3-region", "", "`region` of the bucket (AWS_REGION)")
+	f.StringVar(&r.s3Style, "s3-style", "auto", "where the bucket goes in requests: auto, path or host")
+	f.StringVar(&r.s3StorageClass, "s3-storage-class", "", "storage `class` of new data packs; everything else is small and needed often")
+}
+
+// parseLocation parses a location and completes it by the endpoint that is set:
+// the same bucket name at another store is another place.
+func (a *app) parseLocation(text string) (location.Location, error) {
+	loc, err := location.Parse(text)
+	if err != nil {
+		return loc, usage(err)
+	}
+	if a.remote.s3Endpoint != "" && loc.NamesEndpoint() {
+		return loc, usagef("%s names its store, and so does --s3-endpoint: which one is meant?", loc)
+	}
+	for _, e := range []struct{ from, address string }{
+		{"--s3-endpoint", a.remote.s3Endpoint},
+		{"AWS_ENDPOINT_URL_S3", os.Getenv("AWS_ENDPOINT_URL_S3")},
+		{"AWS_ENDPOINT_URL", os.Getenv("AWS_ENDPOINT_URL")},
+	} {
+		if e.address == "" {
+			continue
+		}
+		if loc, err = loc.WithEndpoint(e.address); err != nil {
+			return loc, usagef("%s: %w", e.from, err)
+		}
+		break
+	}
+	return loc, nil
+}
+
+// storageOptions returns what flags and variables say about storage at other
+// machines. Warn and the terminal are added by storage.
+func (a *app) storageOptions() (location.Options, error) {
+	l, err := a.limits()
+	if err != nil {
+		return location.Options{}, err
+	}
+	r := &a.remote
+	o := location.Options{
+		LimitUpload: l.upload, LimitDownload: l.download,
+		SFTP: location.SFTPOptions{
+			Identities: filepath.SplitList(os.Getenv("VAULT_SFTP_IDENTITY")),
+			KnownHosts: filepath.SplitList(os.Getenv("VAULT_SFTP_KNOWN_HOSTS")),
+		},
+		S3: location.S3Options{Region: r.s3Region, Style: r.s3Style, StorageClass: r.s3StorageClass, CACert: os.Getenv("AWS_CA_BUNDLE")},
+	}
+	if r.sftpCommand != "" {
+		if strings.TrimSpace(r.sftpCommand) == "" {
+			return o, usagef("--sftp-command: the command is empty")
+		}
+		o.SFTP.Command = []string{"/bin/sh", "-c", r.sftpCommand}
+		if runtime.GOOS == "windows" {
+			o.SFTP.Command = []string{"cmd", "/C", r.sftpCommand}
+		}
+	}
+	if err := o.Check(); err != nil {
+		return o, usage(err)
+	}
+	return o, nil
+}
+
+// storage opens the storage of a place.
+func (a *app) storage(ctx context.Context, p place) (backend.Backend, error) {
+	o, err := a.storageOptions()
+	if err != nil {
+		return nil, err
+	}
+	o.Warn = func(message string) { a.ui.warn(p.loc.String(), errors.New(message)) }
+	if stdin := int(os.Stdin.Fd()); term.IsTerminal(stdin) {
+		o.SFTP.Passphrase = func(ctx context.Context, keyFile string) ([]byte, error) {
+			a.ui.line.clear()
+			return ask(ctx, stdin, "passphrase of the SSH key "+display.Name(keyFile)+": ")
+		}
+	}
+	return p.loc.Open(ctx, o)
+}

@@ -1,0 +1,97 @@
+package location
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"vault/backend"
+	"vault/backend/local"
+	"vault/backend/s3"
+	"vault/backend/sftp"
+)
+
+// Options are what a location does not say. The zero value asks nobody, limits
+// nothing and keeps warnings to itself.
+type Options struct {
+	LimitUpload   int64 // bytes a second to a remote store; 0 is no limit
+	LimitDownload int64 // likewise from it
+
+	// Warn is told, once each, what weakens the repository there. It may be
+	// called by any goroutine.
+	Warn func(message string)
+
+	SFTP SFTPOptions
+	S3   S3Options
+}
+
+// SFTPOptions are options of an SSH server.
+type SFTPOptions struct {
+	Command    []string // a program with its arguments that speaks SFTP on its standard input and output, instead of SSH
+	Identities []string // private key files; nil: as ~/.ssh/config says, the agent's, and ~/.ssh/id_*
+	KnownHosts []string // files; nil: as ~/.ssh/config says, or the usual ones
+
+	// Passphrase asks for the passphrase of an encrypted key file. Nil:
+	// nobody can be asked.
+	Passphrase func(ctx context.Context, keyFile string) ([]byte, error)
+}
+
+// S3Options are options of a bucket. Credentials are those of the environment
+// (AWS_ACCESS_KEY_ID and so on), of the shared files, or of the machine's role.
+type S3Options struct {
+	Region       string // "": AWS_REGION, or the store is asked
+	Style        string // where the bucket goes in a URL: "auto" (or ""), "path" or "host"
+	CACert       string // PEM file of certificates to trust instead of the system's
+	StorageClass string // of data packs; "": the bucket's default
+}
+
+// s3Styles are the values of S3Options.Style.
+var s3Styles = map[string]s3.Style{"": s3.StyleAuto, "auto": s3.StyleAuto, "path": s3.StylePath, "host": s3.StyleHost}
+
+// Check reports what is wrong with the options.
+func (o *Options) Check() error {
+	if _, ok := s3Styles[o.S3.Style]; !ok {
+		return fmt.Errorf("%q is no style of S3 addresses: want auto, path or host", o.S3.Style)
+	}
+	return nil
+}
+
+// Open opens the storage at l and makes nothing there. It is the caller's to
+// close. An SSH server is connected to, and the directory looked at; a bucket
+// is first asked when something is read from it. The context is for Open alone.
+func (l Location) Open(ctx context.Context, o Options) (backend.Backend, error) {
+	if err := o.Check(); err != nil {
+		return nil, err
+	}
+	// A driver's store is passed on only without an error: a nil pointer in an
+	// interface is not nil.
+	switch l.Scheme {
+	case SFTP:
+		c := l.sftp
+		c.Command, c.Identities, c.KnownHosts, c.Passphrase = o.SFTP.Command, o.SFTP.Identities, o.SFTP.KnownHosts, o.SFTP.Passphrase
+		c.LimitUpload, c.LimitDownload, c.Warn = o.LimitUpload, o.LimitDownload, o.Warn
+		be, err := sftp.Open(ctx, c)
+		if err != nil {
+			return nil, err
+		}
+		return be, nil
+	case S3:
+		c := l.s3
+		c.Region, c.Style, c.CACert, c.StorageClass = o.S3.Region, s3Styles[o.S3.Style], o.S3.CACert, o.S3.StorageClass
+		c.LimitUpload, c.LimitDownload = o.LimitUpload, o.LimitDownload
+		if o.Warn != nil {
+			c.Warn = func(text string) { o.Warn(strings.TrimPrefix(text, l.text+": ")) } // callers know the place
+		}
+		be, err := s3.Open(ctx, c)
+		if err != nil {
+			return nil, err
+		}
+		return be, nil
+	default:
+		be, err := local.Open(l.Path)
+		if err != nil {
+			return nil, err
+		}
+		return be, nil
+	}
+}
