@@ -119,3 +119,20 @@ type sheetMessage struct {
 	Sheet      string `json:"sheet,omitempty"` // unless it went to a file
 	File       string `json:"file,omitempty"`
 }
+
+// repairSummary ends a repair.
+type repairSummary struct {
+	Type              string  `json:"message_type"` // "summary"
+	DryRun            bool    `json:"dry_run,omitempty"`
+	Nothing           bool    `json:"nothing_to_do"`
+	IndexDamaged      int     `json:"index_segments_damaged"`
+	PacksDamaged      int     `json:"packs_damaged"`
+	PacksIndexed      int     `json:"packs_indexed"` // sound packs that no index described
+	BackupsUnreadable int     `json:"backups_unreadable"`
+	BlobsRescuable    int64   `json:"blobs_rescuable"`
+	BlobsRescued      int64   `json:"blobs_rescued"`
+	BlobsLost         int     `json:"blobs_lost"`
+	BackupsLacking    int     `json:"backups_lacking"` // that refer to lost blobs
+	Removed           int     `json:"objects_removed"` // unreadable records that were given up
+	Duration          float64 `json:"total_duration"`
+}
