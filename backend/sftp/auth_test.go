@@ -19,6 +19,7 @@ import (
 	"golang.org/x/crypto/ssh/agent"
 
 	"vault/backend"
+	"vault/backend/sftp/sftptest"
 )
 
 // works checks that a store can be opened and used.
@@ -40,7 +41,7 @@ func works(t *testing.T, what string, cfg Config) {
 // TestAgent: keys that a real ssh-agent holds.
 func TestAgent(t *testing.T) {
 	t.Parallel()
-	srv := newServer(t, options{})
+	srv := newServer(t, sftptest.Options{})
 	socket := t.TempDir() + "/agent"
 	cmd := exec.Command("ssh-agent", "-D", "-a", socket)
 	must(t, cmd.Start())
@@ -60,21 +61,21 @@ func TestAgent(t *testing.T) {
 	cfg := srv.cfg(srv.place())
 	cfg.AgentSocket, cfg.Identities = socket, nil
 	refused(t, "an empty agent", cfg, backend.ErrPermission, "no key was found")
-	priv, err := ssh.ParseRawPrivateKey(mustRead(t, srv.client))
+	priv, err := ssh.ParseRawPrivateKey(mustRead(t, srv.Client))
 	must(t, err, agent.NewClient(conn).Add(agent.AddedKey{PrivateKey: priv}))
 	works(t, "agent", cfg)
 	// A key that the agent holds is named by its public half.
-	must(t, os.WriteFile(srv.dir+"/only.pub", mustRead(t, srv.client+".pub"), 0o600))
-	newKey(t, srv.dir+"/stranger", "")
+	must(t, os.WriteFile(srv.Dir+"/only.pub", mustRead(t, srv.Client+".pub"), 0o600))
+	sftptest.NewKey(t, srv.Dir+"/stranger", "")
 	only := func(file string) Config {
 		c := cfg
-		c.ConfigFiles = []string{srv.dir + "/only_config"}
+		c.ConfigFiles = []string{srv.Dir + "/only_config"}
 		must(t, os.WriteFile(c.ConfigFiles[0], []byte("IdentitiesOnly yes\nIdentityFile "+file+"\n"), 0o600))
 		return c
 	}
-	works(t, "IdentitiesOnly", only(srv.dir+"/only"))
-	refused(t, "IdentitiesOnly with another key", only(srv.dir+"/stranger"), backend.ErrPermission, "authorized_keys")
-	cfg.AgentSocket = srv.dir + "/nowhere"
+	works(t, "IdentitiesOnly", only(srv.Dir+"/only"))
+	refused(t, "IdentitiesOnly with another key", only(srv.Dir+"/stranger"), backend.ErrPermission, "authorized_keys")
+	cfg.AgentSocket = srv.Dir + "/nowhere"
 	refused(t, "no agent", cfg, backend.ErrPermission, "ssh agent")
 }
 
@@ -82,8 +83,8 @@ func TestAgent(t *testing.T) {
 func TestEncryptedKey(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	newKey(t, dir+"/key", "secret")
-	srv := newServer(t, options{client: dir + "/key"})
+	sftptest.NewKey(t, dir+"/key", "secret")
+	srv := newServer(t, sftptest.Options{Client: dir + "/key"})
 	cfg := srv.cfg(srv.place())
 	var asked atomic.Int64
 	answers := []string{"wrong", "secret"}
@@ -113,7 +114,7 @@ func TestEncryptedKey(t *testing.T) {
 	cfg.Passphrase = func(context.Context, string) ([]byte, error) { return nil, errors.New("no terminal") }
 	refused(t, "no terminal", cfg, backend.ErrPermission, "ssh-add")
 	// Nobody is asked about a key that the server does not want.
-	newKey(t, dir+"/other", "secret")
+	sftptest.NewKey(t, dir+"/other", "secret")
 	asked.Store(0)
 	cfg.Passphrase = func(context.Context, string) ([]byte, error) { asked.Add(1); return []byte("secret"), nil }
 	cfg.Identities = []string{dir + "/other", dir + "/key"}
@@ -133,8 +134,8 @@ func TestEncryptedKey(t *testing.T) {
 // TestSSHConfig: aliases, files with tokens, jumps, through real servers.
 func TestSSHConfig(t *testing.T) {
 	t.Parallel()
-	first := newServer(t, options{})
-	second := newServer(t, options{client: first.client})
+	first := newServer(t, sftptest.Options{})
+	second := newServer(t, sftptest.Options{Client: first.Client})
 	home := t.TempDir()
 	must(t, os.MkdirAll(home+"/.ssh/conf.d", 0o700),
 		os.WriteFile(home+"/.ssh/conf.d/a", []byte(fmt.Sprintf(`
@@ -145,18 +146,18 @@ Host target
 Host bastion b2
 	HostName "127.0.0.1"
 	Port %d
-`, second.port, first.port)), 0o600),
+`, second.Port, first.Port)), 0o600),
 		os.WriteFile(home+"/.ssh/config", []byte(`
 # jumps
 Include conf.d/*
 Host via-bastion
 	ProxyJump bastion
 	HostName 127.0.0.1
-	Port `+fmt.Sprint(second.port)+`
+	Port `+fmt.Sprint(second.Port)+`
 Host via-both
 	ProxyJump via-bastion,b2
 	HostName 127.0.0.1
-	Port `+fmt.Sprint(second.port)+`
+	Port `+fmt.Sprint(second.Port)+`
 Host circle
 	ProxyJump circle2
 Host circle2
@@ -166,16 +167,16 @@ Host cmd
 Match host nothing
 	User nobody-at-all
 Host *
-	User `+first.user+`
+	User `+first.User+`
 	IdentityFile %d/.ssh/%u-key
 	UserKnownHostsFile ~/.ssh/hosts /dev/null
 `), 0o600))
 	who := newSSHConfig(home, nil).localUser
-	hosts := fmt.Sprintf("[127.0.0.1]:%d %s[127.0.0.1]:%d %sthe-target %[4]s", first.port, ssh.MarshalAuthorizedKey(first.host), second.port, ssh.MarshalAuthorizedKey(second.host))
-	hosts += fmt.Sprintf("[the-target]:%d %s", second.port, ssh.MarshalAuthorizedKey(second.host))
-	must(t, os.WriteFile(home+"/.ssh/"+who+"-key", mustRead(t, first.client), 0o600), os.WriteFile(home+"/.ssh/hosts", []byte(hosts), 0o600))
+	hosts := fmt.Sprintf("[127.0.0.1]:%d %s[127.0.0.1]:%d %sthe-target %[4]s", first.Port, ssh.MarshalAuthorizedKey(first.Host), second.Port, ssh.MarshalAuthorizedKey(second.Host))
+	hosts += fmt.Sprintf("[the-target]:%d %s", second.Port, ssh.MarshalAuthorizedKey(second.Host))
+	must(t, os.WriteFile(home+"/.ssh/"+who+"-key", mustRead(t, first.Client), 0o600), os.WriteFile(home+"/.ssh/hosts", []byte(hosts), 0o600))
 	cfg := func(host string) Config {
-		return Config{Host: host, Path: second.dir + "/data/" + host, Home: home, AgentSocket: "none", Timeout: 5 * time.Second}
+		return Config{Host: host, Path: second.Dir + "/data/" + host, Home: home, AgentSocket: "none", Timeout: 5 * time.Second}
 	}
 	works(t, "alias", cfg("target"))
 	before := sessions(first)
@@ -186,13 +187,13 @@ Host *
 	works(t, "two jumps", cfg("via-both"))
 	refused(t, "circle", cfg("circle"), backend.ErrUnreachable, "")
 	refused(t, "ProxyCommand", cfg("cmd"), backend.ErrUnreachable, "ProxyJump")
-	first.kill()
+	first.Kill()
 	refused(t, "a dead jump host", cfg("via-bastion"), backend.ErrUnreachable, "nothing listens")
 }
 
 // sessions counts the logins that a server has seen.
 func sessions(s *server) int {
-	return strings.Count(string(mustRead(s.t, s.dir+"/log")), "Accepted publickey")
+	return strings.Count(string(mustRead(s.t, s.Dir+"/log")), "Accepted publickey")
 }
 
 // TestLookUp: what ssh_config(5) says, without a network.

@@ -8,12 +8,13 @@ import (
 
 	"vault/backend"
 	"vault/backend/backendtest"
+	"vault/backend/sftp/sftptest"
 )
 
 // TestContract runs the suite on a real server, as the user that we are.
 func TestContract(t *testing.T) {
 	t.Parallel()
-	srv := newServer(t, options{})
+	srv := newServer(t, sftptest.Options{})
 	backendtest.Run(t, func(t testing.TB) backend.Backend { return mustOpen(t, srv.cfg(srv.place())) })
 }
 
@@ -24,7 +25,7 @@ func TestContractUnprivileged(t *testing.T) {
 		t.Skip("is what TestContract is when not run by root")
 	}
 	t.Parallel()
-	srv := newServer(t, options{uid: 65534})
+	srv := newServer(t, sftptest.Options{UID: 65534})
 	backendtest.Run(t, func(t testing.TB) backend.Backend {
 		cfg := srv.cfg(srv.place())
 		cfg.Connections = 1

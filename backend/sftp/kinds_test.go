@@ -17,6 +17,7 @@ import (
 
 	"vault/backend"
 	"vault/backend/backendtest"
+	"vault/backend/sftp/sftptest"
 )
 
 // A test binary that is started with this variable is an SFTP server on its
@@ -79,7 +80,7 @@ func TestPoorServers(t *testing.T) {
 	})
 	t.Run("with nothing", func(t *testing.T) {
 		dir := t.TempDir() + "/repo"
-		needSSHD(t)
+		sftptest.Need(t)
 		cfg, warnings := poor(t, dir, "")
 		cfg.Command = []string{"/usr/lib/openssh/sftp-server", "-P", "hardlink,posix-rename,fsync,statvfs"}
 		s := mustOpen(t, cfg)
@@ -109,18 +110,18 @@ func TestPoorServers(t *testing.T) {
 // TestOwnSSH: the user's own ssh makes the connection.
 func TestOwnSSH(t *testing.T) {
 	t.Parallel()
-	srv := newServer(t, options{})
+	srv := newServer(t, sftptest.Options{})
 	ssh, err := exec.LookPath("ssh")
 	if err != nil {
 		t.Skip("needs openssh-client")
 	}
-	cfg := Config{Path: srv.place(), Command: []string{ssh, "-F", "none", "-i", srv.client, "-o", "UserKnownHostsFile=" + srv.known(srv.port), "-o", "IdentitiesOnly=yes", "-o", "BatchMode=yes",
-		"-p", itoa(srv.port), "-l", srv.user, "-s", "127.0.0.1", "sftp"}}
+	cfg := Config{Path: srv.place(), Command: []string{ssh, "-F", "none", "-i", srv.Client, "-o", "UserKnownHostsFile=" + srv.Known(srv.Port), "-o", "IdentitiesOnly=yes", "-o", "BatchMode=yes",
+		"-p", itoa(srv.Port), "-l", srv.User, "-s", "127.0.0.1", "sftp"}}
 	s := mustOpen(t, cfg)
 	data := noise(3 << 20)
 	must(t, s.Put(ctx, "x", data))
-	srv.kill()
-	srv.start()
+	srv.Kill()
+	srv.Restart()
 	mustHold(t, s, "x", data)
 	cfg.Command = slices.Replace(slices.Clone(cfg.Command), 4, 5, "/nonexistent")
 	_, err = Open(ctx, cfg)
@@ -140,7 +141,7 @@ func TestChroot(t *testing.T) {
 	must(t, err)
 	t.Cleanup(func() { os.RemoveAll(base) })
 	must(t, os.Chmod(base, 0o755))
-	srv := newServer(t, options{base: base, extra: "ChrootDirectory " + base + "\nForceCommand internal-sftp"})
+	srv := newServer(t, sftptest.Options{Base: base, Extra: "ChrootDirectory " + base + "\nForceCommand internal-sftp"})
 	n := 0
 	backendtest.Run(t, func(t testing.TB) backend.Backend {
 		n++

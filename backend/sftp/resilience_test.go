@@ -19,18 +19,19 @@ import (
 	"time"
 
 	"vault/backend"
+	"vault/backend/sftp/sftptest"
 	"vault/internal/netfault"
 )
 
 // behind returns a proxy in front of the server, and how to go through it.
 func behind(t testing.TB, srv *server, path string) (*netfault.Proxy, Config) {
 	t.Helper()
-	p, err := netfault.New(fmt.Sprintf("127.0.0.1:%d", srv.port))
+	p, err := netfault.New(fmt.Sprintf("127.0.0.1:%d", srv.Port))
 	must(t, err)
 	t.Cleanup(func() { p.Close() })
 	cfg := srv.cfg(path)
 	cfg.Port = p.Port()
-	cfg.KnownHosts = []string{srv.known(p.Port())}
+	cfg.KnownHosts = []string{srv.Known(p.Port())}
 	return p, cfg
 }
 
@@ -63,7 +64,7 @@ func noTemps(t testing.TB, dir string) {
 // started again.
 func TestServerKilled(t *testing.T) {
 	t.Parallel()
-	srv := newServer(t, options{})
+	srv := newServer(t, sftptest.Options{})
 	dir := srv.place()
 	s := mustOpen(t, srv.cfg(dir))
 	data := noise(3 << 20)
@@ -103,9 +104,9 @@ func TestServerKilled(t *testing.T) {
 		for i := 0; done.Load() < before+4 && i < 1000; i++ {
 			time.Sleep(5 * time.Millisecond)
 		}
-		srv.kill()
+		srv.Kill()
 		time.Sleep(50 * time.Millisecond)
-		srv.start()
+		srv.Restart()
 	}
 	close(stop)
 	wg.Wait()
@@ -120,7 +121,7 @@ func TestServerKilled(t *testing.T) {
 // there once, whole, and its creator is told that it won.
 func TestResetAnywhere(t *testing.T) {
 	t.Parallel()
-	srv := newServer(t, options{})
+	srv := newServer(t, sftptest.Options{})
 	dir := srv.place()
 	p, cfg := behind(t, srv, dir)
 	cfg.Connections = 1
@@ -168,7 +169,7 @@ func TestResetAnywhere(t *testing.T) {
 // one that had happened is recognised, whatever the object holds.
 func TestFence(t *testing.T) {
 	t.Parallel()
-	srv := newServer(t, options{})
+	srv := newServer(t, sftptest.Options{})
 	dir := srv.place()
 	s := mustOpen(t, srv.cfg(dir))
 	must(t, s.Put(ctx, "commits/x", nil))
@@ -218,7 +219,7 @@ func TestFence(t *testing.T) {
 // under way goes on when it ends, or stops when its context does.
 func TestBlackHole(t *testing.T) {
 	t.Parallel()
-	srv := newServer(t, options{})
+	srv := newServer(t, sftptest.Options{})
 	dir := srv.place()
 	p, cfg := behind(t, srv, dir)
 	cfg.Timeout = 400 * time.Millisecond
@@ -262,7 +263,7 @@ func TestBlackHole(t *testing.T) {
 func TestStuckServer(t *testing.T) {
 	t.Parallel()
 	cfg := Config{Command: []string{"sh", "-c", "exec 3<&0; /usr/lib/openssh/sftp-server <&3 & p=$!; exec 3<&-; sleep 0.4; kill -STOP $p; sleep 2; kill -KILL $p"}, Path: t.TempDir(), Timeout: 100 * time.Millisecond, Retries: -1}
-	needSSHD(t)
+	sftptest.Need(t)
 	s := mustOpen(t, cfg)
 	var err error
 	begin := time.Now()
@@ -277,7 +278,7 @@ func TestStuckServer(t *testing.T) {
 // TestHalfClosed: a server that hangs up while we write.
 func TestHalfClosed(t *testing.T) {
 	t.Parallel()
-	srv := newServer(t, options{})
+	srv := newServer(t, sftptest.Options{})
 	p, cfg := behind(t, srv, srv.place())
 	s := mustOpen(t, cfg)
 	data := noise(8 << 20)
@@ -292,7 +293,7 @@ func TestHalfClosed(t *testing.T) {
 // still the same, and never mixes two.
 func TestReaderGoesOn(t *testing.T) {
 	t.Parallel()
-	srv := newServer(t, options{})
+	srv := newServer(t, sftptest.Options{})
 	p, cfg := behind(t, srv, srv.place())
 	s := mustOpen(t, cfg)
 	data := noise(5 << 20)
@@ -331,7 +332,7 @@ func TestReaderGoesOn(t *testing.T) {
 // TestSlowNetwork: latency is hidden by requests under way at the same time.
 func TestSlowNetwork(t *testing.T) {
 	t.Parallel()
-	srv := newServer(t, options{})
+	srv := newServer(t, sftptest.Options{})
 	p, cfg := behind(t, srv, srv.place())
 	s := mustOpen(t, cfg)
 	must(t, s.Put(ctx, "packs/x", nil))
@@ -364,7 +365,7 @@ func TestSlowNetwork(t *testing.T) {
 // TestRateLimit: the limits hold, and a slow transfer is not taken for a stuck one.
 func TestRateLimit(t *testing.T) {
 	t.Parallel()
-	srv := newServer(t, options{})
+	srv := newServer(t, sftptest.Options{})
 	cfg := srv.cfg(srv.place())
 	cfg.LimitUpload, cfg.LimitDownload, cfg.Timeout = 1<<20, 1<<20, 200*time.Millisecond
 	s := mustOpen(t, cfg)
@@ -382,7 +383,7 @@ func TestRateLimit(t *testing.T) {
 // TestCreateRace: of 16 stores with connections of their own one wins.
 func TestCreateRace(t *testing.T) {
 	t.Parallel()
-	srv := newServer(t, options{})
+	srv := newServer(t, sftptest.Options{})
 	dir := srv.place()
 	var stores [16]*Store
 	var wg sync.WaitGroup

@@ -21,6 +21,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"vault/backend"
+	"vault/backend/sftp/sftptest"
 )
 
 func listed(t testing.TB, s *Store, prefix string) (names []string) {
@@ -38,7 +39,7 @@ func listed(t testing.TB, s *Store, prefix string) (names []string) {
 // but a write, and that makes only the last component.
 func TestMissingPlace(t *testing.T) {
 	t.Parallel()
-	srv := newServer(t, options{})
+	srv := newServer(t, sftptest.Options{})
 	dir := srv.place()
 	s, other := mustOpen(t, srv.cfg(dir)), mustOpen(t, srv.cfg(dir))
 	if _, err := s.Get(ctx, "config", 0, -1); !errors.Is(err, fs.ErrNotExist) || errors.Is(err, backend.ErrUnreachable) {
@@ -101,11 +102,11 @@ func refused(t *testing.T, what string, cfg Config, kind error, hint string) {
 // TestUnreachable: what is not evidence of absence is unreachable.
 func TestUnreachable(t *testing.T) {
 	t.Parallel()
-	srv := newServer(t, options{})
-	base := srv.dir + "/data"
-	must(t, os.WriteFile(base+"/file", nil, 0o600), os.Symlink(base+"/nowhere", base+"/dangling"), os.WriteFile(srv.dir+"/none", nil, 0o600))
-	newKey(t, srv.dir+"/stranger", "")
-	newKey(t, srv.dir+"/locked", "secret")
+	srv := newServer(t, sftptest.Options{})
+	base := srv.Dir + "/data"
+	must(t, os.WriteFile(base+"/file", nil, 0o600), os.Symlink(base+"/nowhere", base+"/dangling"), os.WriteFile(srv.Dir+"/none", nil, 0o600))
+	sftptest.NewKey(t, srv.Dir+"/stranger", "")
+	sftptest.NewKey(t, srv.Dir+"/locked", "secret")
 	cfg := srv.cfg(srv.place())
 	with := func(f func(*Config)) Config { c := cfg; f(&c); return c }
 	for _, c := range []struct {
@@ -118,13 +119,13 @@ func TestUnreachable(t *testing.T) {
 		{"a file", srv.cfg(base + "/file"), backend.ErrUnreachable, ""},
 		{"below a file", srv.cfg(base + "/file/repo"), backend.ErrUnreachable, ""},
 		{"a link to nowhere", srv.cfg(base + "/dangling"), backend.ErrUnreachable, "mounted"},
-		{"nobody listens", with(func(c *Config) { c.Port = freePort(t) }), backend.ErrUnreachable, "nothing listens"},
+		{"nobody listens", with(func(c *Config) { c.Port = sftptest.FreePort(t) }), backend.ErrUnreachable, "nothing listens"},
 		{"no such host", with(func(c *Config) { c.Host = "no-such-host.invalid" }), backend.ErrUnreachable, ""},
-		{"unknown host key", with(func(c *Config) { c.KnownHosts = []string{srv.dir + "/none"} }), backend.ErrUnreachable, "append this line to " + srv.dir + "/none: [127.0.0.1]:"},
-		{"no known hosts", with(func(c *Config) { c.KnownHosts = []string{srv.dir + "/missing"} }), backend.ErrUnreachable, "compare the fingerprint"},
-		{"a stranger's key", with(func(c *Config) { c.Identities = []string{srv.dir + "/stranger"} }), backend.ErrPermission, "authorized_keys"},
-		{"no key", with(func(c *Config) { c.Identities = []string{srv.dir + "/missing"} }), backend.ErrPermission, "no key was found"},
-		{"nobody to ask", with(func(c *Config) { c.Identities = []string{srv.dir + "/locked"} }), backend.ErrPermission, "nobody can be asked"},
+		{"unknown host key", with(func(c *Config) { c.KnownHosts = []string{srv.Dir + "/none"} }), backend.ErrUnreachable, "append this line to " + srv.Dir + "/none: [127.0.0.1]:"},
+		{"no known hosts", with(func(c *Config) { c.KnownHosts = []string{srv.Dir + "/missing"} }), backend.ErrUnreachable, "compare the fingerprint"},
+		{"a stranger's key", with(func(c *Config) { c.Identities = []string{srv.Dir + "/stranger"} }), backend.ErrPermission, "authorized_keys"},
+		{"no key", with(func(c *Config) { c.Identities = []string{srv.Dir + "/missing"} }), backend.ErrPermission, "no key was found"},
+		{"nobody to ask", with(func(c *Config) { c.Identities = []string{srv.Dir + "/locked"} }), backend.ErrPermission, "nobody can be asked"},
 		{"another user", with(func(c *Config) { c.User = "vault-no-such-user" }), backend.ErrPermission, "authorized_keys"},
 		{"no program", Config{Command: []string{"/nonexistent/ssh"}, Path: "x"}, backend.ErrUnreachable, "check the command"},
 		{"a program that fails", Config{Command: []string{"sh", "-c", "echo no way >&2; exit 1"}, Path: "x"}, backend.ErrUnreachable, "check the command"},
@@ -132,7 +133,7 @@ func TestUnreachable(t *testing.T) {
 	} {
 		refused(t, c.what, c.cfg, c.kind, c.hint)
 	}
-	srv.kill()
+	srv.Kill()
 	refused(t, "a dead server", cfg, backend.ErrUnreachable, "nothing listens")
 	for _, bad := range []Config{{}, {Host: "-oProxyCommand=x"}, {Host: "a b"}, {Host: "h", Port: 70000}, {Host: "h", Path: "a\x00b"}} {
 		if s, err := Open(ctx, bad); err == nil {
@@ -145,9 +146,9 @@ func TestUnreachable(t *testing.T) {
 // TestHostKeys: only the key that is known opens the door.
 func TestHostKeys(t *testing.T) {
 	t.Parallel()
-	srv := newServer(t, options{})
-	other := newKey(t, srv.dir+"/other", "")
-	label := fmt.Sprintf("[127.0.0.1]:%d", srv.port)
+	srv := newServer(t, sftptest.Options{})
+	other := sftptest.NewKey(t, srv.Dir+"/other", "")
+	label := fmt.Sprintf("[127.0.0.1]:%d", srv.Port)
 	line := func(marker, host string, key ssh.PublicKey) string {
 		return strings.TrimLeft(marker+" ", " ") + host + " " + string(ssh.MarshalAuthorizedKey(key))
 	}
@@ -161,21 +162,21 @@ func TestHostKeys(t *testing.T) {
 	for _, c := range []struct {
 		what, lines, fails string
 	}{
-		{"plain", line("", label, srv.host), ""},
-		{"hashed", line("", hashed(label), srv.host), ""},
+		{"plain", line("", label, srv.Host), ""},
+		{"hashed", line("", hashed(label), srv.Host), ""},
 		{"hashed and changed", line("", hashed(label), other), "has changed"},
-		{"without the port", line("", "127.0.0.1", srv.host), ""},
-		{"wildcard", line("", "[127.0.0.*]:*", srv.host), ""},
-		{"not this host", line("", "*,!"+label, srv.host), "is unknown"},
-		{"among nonsense", "nonsense\n# comment\n\n" + label + " ssh-new AAAA\n" + line("", label, srv.host), ""},
-		{"another host", line("", "[127.0.0.1]:1", srv.host), "is unknown"},
+		{"without the port", line("", "127.0.0.1", srv.Host), ""},
+		{"wildcard", line("", "[127.0.0.*]:*", srv.Host), ""},
+		{"not this host", line("", "*,!"+label, srv.Host), "is unknown"},
+		{"among nonsense", "nonsense\n# comment\n\n" + label + " ssh-new AAAA\n" + line("", label, srv.Host), ""},
+		{"another host", line("", "[127.0.0.1]:1", srv.Host), "is unknown"},
 		{"changed", line("", label, other), "has changed"},
 		{"known by another kind of key", label + " " + rsa, "has changed"},
-		{"one of two", line("", label, other) + line("", label, srv.host), ""},
-		{"revoked", line("", label, srv.host) + line("@revoked", "*", srv.host), "revoked"},
-		{"an authority", line("@cert-authority", label, srv.host), "is unknown"},
+		{"one of two", line("", label, other) + line("", label, srv.Host), ""},
+		{"revoked", line("", label, srv.Host) + line("@revoked", "*", srv.Host), "revoked"},
+		{"an authority", line("@cert-authority", label, srv.Host), "is unknown"},
 	} {
-		file := srv.dir + "/lines"
+		file := srv.Dir + "/lines"
 		must(t, os.WriteFile(file, []byte(c.lines), 0o600))
 		cfg := srv.cfg(srv.place())
 		cfg.KnownHosts = []string{file}
@@ -188,22 +189,22 @@ func TestHostKeys(t *testing.T) {
 			}
 		case c.fails == "":
 			t.Errorf("%s: %v", c.what, err)
-		case !strings.Contains(err.Error(), c.fails) || !strings.Contains(err.Error(), ssh.FingerprintSHA256(srv.host)) || backend.Hint(err) == "" || !errors.Is(err, backend.ErrUnreachable):
+		case !strings.Contains(err.Error(), c.fails) || !strings.Contains(err.Error(), ssh.FingerprintSHA256(srv.Host)) || backend.Hint(err) == "" || !errors.Is(err, backend.ErrUnreachable):
 			t.Errorf("%s: %v, hint %q", c.what, err, backend.Hint(err))
 		}
 	}
 	// A certificate of an authority that is known.
-	if out, err := exec.Command("ssh-keygen", "-q", "-s", srv.dir+"/other", "-I", "test", "-h", "-n", "127.0.0.1", srv.dir+"/host.pub").CombinedOutput(); err != nil {
+	if out, err := exec.Command("ssh-keygen", "-q", "-s", srv.Dir+"/other", "-I", "test", "-h", "-n", "127.0.0.1", srv.Dir+"/host.pub").CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
-	must(t, os.WriteFile(srv.config, append([]byte("HostCertificate "+srv.dir+"/host-cert.pub\n"), mustRead(t, srv.config)...), 0o600),
-		os.WriteFile(srv.dir+"/lines", []byte(line("@cert-authority", label, other)), 0o600))
-	srv.kill()
-	srv.start()
+	must(t, os.WriteFile(srv.Config, append([]byte("HostCertificate "+srv.Dir+"/host-cert.pub\n"), mustRead(t, srv.Config)...), 0o600),
+		os.WriteFile(srv.Dir+"/lines", []byte(line("@cert-authority", label, other)), 0o600))
+	srv.Kill()
+	srv.Restart()
 	cfg := srv.cfg(srv.place())
-	cfg.KnownHosts = []string{srv.dir + "/lines"}
+	cfg.KnownHosts = []string{srv.Dir + "/lines"}
 	mustOpen(t, cfg)
-	must(t, os.WriteFile(srv.dir+"/lines", []byte(line("@cert-authority", label, srv.host)), 0o600))
+	must(t, os.WriteFile(srv.Dir+"/lines", []byte(line("@cert-authority", label, srv.Host)), 0o600))
 	refused(t, "a certificate of a stranger", cfg, backend.ErrUnreachable, "")
 }
 
@@ -220,10 +221,10 @@ func TestPermission(t *testing.T) {
 		t.Skip("needs root, to run a server as another user")
 	}
 	t.Parallel()
-	srv := newServer(t, options{uid: 65534})
-	must(t, os.Mkdir(srv.dir+"/data/closed", 0o700), os.Mkdir(srv.dir+"/data/read", 0o755), os.WriteFile(srv.dir+"/data/read/secret", nil, 0o600))
-	refused(t, "below a closed directory", srv.cfg(srv.dir+"/data/closed/repo"), backend.ErrPermission, "owner and mode")
-	s := mustOpen(t, srv.cfg(srv.dir+"/data/read"))
+	srv := newServer(t, sftptest.Options{UID: 65534})
+	must(t, os.Mkdir(srv.Dir+"/data/closed", 0o700), os.Mkdir(srv.Dir+"/data/read", 0o755), os.WriteFile(srv.Dir+"/data/read/secret", nil, 0o600))
+	refused(t, "below a closed directory", srv.cfg(srv.Dir+"/data/closed/repo"), backend.ErrPermission, "owner and mode")
+	s := mustOpen(t, srv.cfg(srv.Dir+"/data/read"))
 	_, gerr := s.Get(ctx, "secret", 0, -1)
 	for _, err := range []error{gerr, s.Put(ctx, "x", nil), s.Create(ctx, "x", nil), s.Put(ctx, "a/b/x", nil), s.Delete(ctx, "secret")} {
 		if !errors.Is(err, backend.ErrPermission) {
@@ -234,7 +235,7 @@ func TestPermission(t *testing.T) {
 		t.Errorf("list: %q", got)
 	}
 	// Where nothing may be made, the first write says so.
-	s = mustOpen(t, srv.cfg(srv.dir+"/data/read/repo"))
+	s = mustOpen(t, srv.cfg(srv.Dir+"/data/read/repo"))
 	if err := s.Create(ctx, "config", nil); !errors.Is(err, backend.ErrPermission) || errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("create: %v", err)
 	}
@@ -247,8 +248,8 @@ func TestFull(t *testing.T) {
 		t.Skip("needs root, to mount")
 	}
 	t.Parallel()
-	srv := newServer(t, options{})
-	dir := srv.dir + "/data/full"
+	srv := newServer(t, sftptest.Options{})
+	dir := srv.Dir + "/data/full"
 	must(t, os.Mkdir(dir, 0o700))
 	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=4m,nr_inodes=200"); err != nil {
 		t.Skipf("cannot mount: %v", err)
@@ -300,7 +301,7 @@ func TestFull(t *testing.T) {
 // TestStrangers: what others left in the place is listed as it is, or kept out.
 func TestStrangers(t *testing.T) {
 	t.Parallel()
-	srv := newServer(t, options{})
+	srv := newServer(t, sftptest.Options{})
 	dir := srv.place()
 	s := mustOpen(t, srv.cfg(dir))
 	must(t, s.Put(ctx, "packs/a", nil), os.Mkdir(dir+"/lost+found", 0o700), os.WriteFile(dir+"/lost+found/x", nil, 0o600),
@@ -331,7 +332,7 @@ func TestStrangers(t *testing.T) {
 // TestSweep: only what nobody comes back to is removed.
 func TestSweep(t *testing.T) {
 	t.Parallel()
-	srv := newServer(t, options{})
+	srv := newServer(t, sftptest.Options{})
 	dir := srv.place()
 	s := mustOpen(t, srv.cfg(dir))
 	must(t, s.Put(ctx, "packs/a", nil))
