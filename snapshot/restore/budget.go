@@ -13,11 +13,12 @@ import (
 // chunk again and again. But a volume's record says how many entries and bytes
 // it has, and so do listings of backups. Nothing beyond that is restored, but
 // for some slack: an entry can have changed while it was read.
-const (
-	slackEntries = 1 << 16
-	slackBytes   = 1 << 30
-	slackShare   = 8 // and this part of what the record says
+var ( // tests alone change them
+	slackEntries uint64 = 1 << 16
+	slackBytes   uint64 = 1 << 30
 )
+
+const slackShare = 8 // and this part of what the record says
 
 // SizeError reports a volume that is larger than its record says.
 type SizeError struct {

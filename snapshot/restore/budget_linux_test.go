@@ -61,7 +61,7 @@ func TestByteBomb(t *testing.T) {
 	id := must1(s.Put(context.Background(), crypto.BlobData, []byte(noise(testChunk, 1))))
 	item := snapshot.Item{Kind: snapshot.ItemData, Length: testChunk, ID: id}
 	cw := snapshot.NewContentWriter(s, snapshot.DefaultThresholds())
-	const chunks = slackBytes/testChunk + 10
+	chunks := slackBytes/testChunk + 10
 	for range chunks {
 		must(cw.Add(context.Background(), item))
 	}
