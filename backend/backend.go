@@ -65,7 +65,8 @@ type Backend interface {
 	// "/"; one that no object has yields nothing. The listing holds every
 	// object whose Put or Create returned before the first step of the loop
 	// and which was not deleted since; objects made or deleted during the
-	// loop may or may not appear. It is lazy: a caller that stops early pays
+	// loop may or may not appear. What it shows is durable, and every later
+	// listing shows it too until it is deleted: callers act upon what they see. It is lazy: a caller that stops early pays
 	// little. A driver's own temporary files are not shown; files that
 	// strangers left in the place are, as they are, so a name may fail
 	// [Check]. After yielding an error the sequence ends.

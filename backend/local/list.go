@@ -71,6 +71,11 @@ func walk(ctx context.Context, d *durable.Dir, prefix string, yield func(backend
 	if err != nil {
 		return err
 	}
+	// An entry is visible before the client that made it has synced the
+	// directory. Whoever sees it acts upon it, so it must not go in a power cut.
+	if err := d.Sync(); err != nil {
+		return err
+	}
 	// The names below a directory "a" begin with "a/", and "a-b" < "a/" < "a0".
 	slices.SortFunc(list, func(x, y durable.Entry) int { return strings.Compare(sortKey(x), sortKey(y)) })
 	for _, e := range list {

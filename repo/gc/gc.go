@@ -112,6 +112,11 @@ func run(ctx context.Context, r *repo.Repo, o Options) (report Report, err error
 	if err != nil {
 		return report, err
 	}
+	defer func() {
+		if err != nil && ctx.Err() == nil && c.Overtaken(ctx) {
+			err = repo.ErrRaced
+		}
+	}()
 	if report.Adopted = c.Adopted(); !report.Adopted {
 		if done, err := propose(ctx, r, c, o, &report); done || err != nil {
 			return report, err
