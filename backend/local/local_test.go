@@ -362,3 +362,31 @@ func TestClassify(t *testing.T) {
 		}
 	}
 }
+
+// TestListedIsDurable: an entry that another client has not synced yet is synced
+// before it is shown.
+func TestListedIsDurable(t *testing.T) {
+	var r steps
+	s, err := open(t.TempDir(), r.hook)
+	must(t, err)
+	defer s.Close()
+	must(t, s.Put(ctx, "commits/1", []byte("data")))
+	r.take()
+	for info, err := range s.List(ctx, "commits/") {
+		must(t, err)
+		if got := r.take(); info.Name == "commits/1" && got != "fsyncdir commits" {
+			t.Errorf("before %s was shown: %q", info.Name, got)
+		}
+	}
+	r.fail = func(step durable.Step, _ string) error {
+		if step == durable.StepSyncDir {
+			return errors.New("no")
+		}
+		return nil
+	}
+	for info, err := range s.List(ctx, "commits/") {
+		if err == nil {
+			t.Errorf("%s was shown, and could not be synced", info.Name)
+		}
+	}
+}
