@@ -59,6 +59,13 @@ func TestFileSystems(t *testing.T) {
 				t.Errorf("again: %d bytes written, %d of %d entries unchanged", sum.Written, sum.Unchanged, len(want))
 			}
 			same(t, want, scan(t, out))
+
+			// And over it, whatever is there: also what is immutable.
+			sum = r.vault(t, 0, "restore", "latest", "--target", filepath.Join(p.dir, "out"), "--overwrite", "always", "--json").summary(t)
+			if sum.Notices > 0 || sum.Errors > 0 || sum.Unchanged == sum.FilesRestored {
+				t.Errorf("over it: %+v", sum)
+			}
+			same(t, want, scan(t, out))
 		})
 	}
 }

@@ -49,6 +49,9 @@ func (w *worker) deleteEntry(d *dir, name string) (gone bool) {
 	if err == nil {
 		n := st.node(name)
 		selected = w.selected(d, n)
+		if selected && !w.opts.DryRun {
+			w.unlockDir(d, h)
+		}
 		if st.typ == snapshot.Directory {
 			if selected || w.opts.Descend == nil || w.opts.Descend(d.volume.name, d.pathOf(name), n) {
 				child, err = w.openExtra(d, h, st, n)

@@ -43,6 +43,11 @@ type dir struct {
 	symlinks []*snapshot.Node
 	rescan   bool
 
+	// inherits says that what is made in it gets inode flags of its.
+	inherits bool
+	// unlocked says that this run took flags from it that it gets back in the end.
+	unlocked atomic.Bool
+
 	pending  atomic.Int64 // its walker, its subdirectories, its batches
 	finished atomic.Bool
 

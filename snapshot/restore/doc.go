@@ -19,7 +19,9 @@
 //
 // Existing files are kept, corrected, updated in place or replaced as the
 // Policy says. One that has further hard links, or belongs to somebody who
-// should not own it, is never written to: it is replaced.
+// should not own it, is never written to: it is replaced. Flags that lock an
+// existing file or directory are taken off for as long as it takes, if the
+// backup has them as well; a lock that it does not know stays, and is reported.
 //
 // A volume that has many more entries or bytes than its record says stops the
 // run, so that a small repository cannot fill a disk without saying so.

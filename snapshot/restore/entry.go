@@ -113,6 +113,7 @@ func (w *worker) existing(d *dir, h handle, n *snapshot.Node, o object, st info,
 		w.event(d, n.Name, n.Type, verb, n.Size)
 		return outcome{}, nil
 	}
+	w.unlockFile(h, n, st)
 	if need == keepGood && w.updatable(n, st) {
 		err := w.update(d, h, n, st)
 		if err != errNotInPlace {
@@ -120,6 +121,7 @@ func (w *worker) existing(d *dir, h handle, n *snapshot.Node, o object, st info,
 		}
 	}
 	if st.typ == snapshot.Directory {
+		w.unlockDir(d, h)
 		if err := w.clearDir(d, h, n.Name); err != nil {
 			return outcome{}, err
 		}
@@ -180,6 +182,9 @@ func (w *worker) keep(d *dir, h handle, n *snapshot.Node, o object, st info) (bo
 			return false, nil
 		}
 	} else {
+		if n.Flags&flagsLocking != 0 && w.setMeta(o, m) {
+			w.unlockFile(h, n, st)
+		}
 		m.check = false
 		changed = w.setMeta(o, m)
 		if n.Flags&flagsSettable != 0 && n.Type == snapshot.File {
@@ -205,6 +210,7 @@ func (w *worker) create(d *dir, h handle, n *snapshot.Node, verb Verb) (outcome,
 	name := n.Name
 	if !d.made {
 		name = tempName()
+		w.unlockDir(d, h)
 	}
 	if n.Type == snapshot.File {
 		return w.createFile(d, h, n, name, verb)
@@ -265,6 +271,10 @@ func (w *worker) createFile(d *dir, h handle, n *snapshot.Node, name string, ver
 	}
 	if err != nil {
 		return outcome{}, err
+	}
+	if d.inherits {
+		mask := uint32(flagsSettable &^ flagsLocking)
+		f.object().setFlags(n.Flags&mask, mask) // what cannot be set is told below
 	}
 	w.fileFlags(f, d, n)
 	w.event(d, n.Name, n.Type, verb, untold(n))

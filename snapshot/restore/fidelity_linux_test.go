@@ -303,3 +303,58 @@ func TestSparse(t *testing.T) {
 		}
 	}
 }
+
+// TestLocked: what is immutable, here and in the backup, is restored and is
+// immutable again. What only somebody here has locked stays as it is.
+func TestLocked(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("not root")
+	}
+	s := newStore()
+	lock := func(flag uint32) func(n *snapshot.Node) { return func(n *snapshot.Node) { n.Flags = flag } }
+	root := s.tree(dirOf("",
+		dirOf("d", s.fileOf("f", "new"), dirOf("sub", s.fileOf("f", "new")), linkTo("l", "f")).with(lock(0x10)), s.fileOf("i", "new").with(lock(0x10)),
+		s.fileOf("a", "new").with(lock(0x20)), s.fileOf("large", noise(updateBytes+5, 1)).with(lock(0x10)), s.fileOf("theirs", "new")))
+	base := tempDir(t, os.TempDir())
+	target := filepath.Join(base, "t")
+	rep := restoreTo(t, s, root, target)
+	if rep.NoticeCount > 0 {
+		t.Skip(rep.Notices)
+	}
+	want := describe(t, filepath.Join(target, "v"))
+	unlocked := func(path string, do func(path string)) {
+		path = filepath.Join(target, "v", path)
+		clearFlags(filepath.Dir(path))
+		clearFlags(path)
+		do(path)
+	}
+	overwrite := func(path string) { must(os.WriteFile(path, []byte("old"), 0o644)) }
+	flags := func(path string, flags int) {
+		f := must1(os.Open(filepath.Join(target, "v", path)))
+		must(unix.IoctlSetPointerInt(int(f.Fd()), unix.FS_IOC_SETFLAGS, flags))
+		f.Close()
+	}
+	for _, p := range []Policy{IfChanged, Always} {
+		for _, f := range []string{"d/f", "i", "a", "large", "theirs"} {
+			unlocked(f, overwrite)
+		}
+		unlocked("d/extra", overwrite)
+		unlocked("d/l", func(path string) { must(os.Remove(path)) })
+		unlocked("d/sub", func(path string) { must(os.RemoveAll(path)) })
+		flags("d", 0x10)
+		flags("i", 0x10)
+		flags("a", 0x20)
+		flags("large", 0x10)
+		flags("theirs", 0x10)
+		rep := restoreTo(t, s, root, target, func(o *Options) { o.Overwrite = p; o.Delete = true })
+		if rep.ProblemCount != 1 || rep.Problems[0].Path != "theirs" || rep.NoticeCount > 0 {
+			t.Errorf("%v: problems %v, notices %v", p, rep.Problems, rep.Notices)
+		}
+		if got := read(filepath.Join(target, "v/theirs")); got != "old" {
+			t.Errorf("%v: the locked file has %q", p, got)
+		}
+		unlocked("theirs", func(string) {})
+		restoreTo(t, s, root, target)
+		equalTrees(t, want, describe(t, filepath.Join(target, "v")))
+	}
+}

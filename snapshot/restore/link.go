@@ -200,6 +200,7 @@ func (w *worker) link(l *link, d *dir, h handle, name string) (Verb, error) {
 	if d.made {
 		return Created, h.link(o, name)
 	}
+	w.unlockDir(d, h)
 	temp := tempName()
 	if err := h.link(o, temp); err != nil {
 		return Failed, err

@@ -221,3 +221,29 @@ func (w *worker) setFlags(o object, d *dir, name string, flags uint32) bool {
 	}
 	return changed
 }
+
+// unlockDir takes from an existing directory the flags that keep its entries
+// from being changed, if the backup has them too: then they are no objection to
+// this restore. The directory gets them back when it is finished.
+func (w *worker) unlockDir(d *dir, h handle) {
+	if d.made || d.node == nil || d.node.Flags&flagsLocking == 0 || d.unlocked.Swap(true) {
+		return
+	}
+	h.object().setFlags(0, d.node.Flags&flagsLocking)
+}
+
+// unlockFile is unlockDir for a file that is to be replaced, updated or
+// corrected.
+func (w *worker) unlockFile(h handle, n *snapshot.Node, st info) {
+	if n.Type != snapshot.File || st.typ != snapshot.File || n.Flags&flagsLocking == 0 {
+		return
+	}
+	f, now, err := h.openFile(n.Name, readOnly)
+	if err != nil {
+		return
+	}
+	defer f.close()
+	if now.id.same(st.id) {
+		f.object().setFlags(0, n.Flags&flagsLocking)
+	}
+}

@@ -453,7 +453,8 @@ const maxXattrValue = 64 << 10
 // (ioctl_iflags(2), linux/fs.h).
 const (
 	flagNoCOW     = 0x00800000
-	flagsSettable = 0x00000001 | // secure deletion
+	flagsLocking  = 0x00000010 | 0x00000020 // immutable, append only
+	flagsSettable = 0x00000001 |            // secure deletion
 		0x00000002 | // undelete
 		0x00000004 | // compress
 		0x00000008 | // synchronous
@@ -483,6 +484,12 @@ func (o object) setFlags(flags, mask uint32) (changed bool, err error) {
 		return false, nil
 	}
 	return true, unix.IoctlSetPointerInt(o.fd, unix.FS_IOC_SETFLAGS, int(want))
+}
+
+// anyFlags reports whether an open directory has any settable inode flag.
+func (o object) anyFlags() bool {
+	have, err := unix.IoctlGetUint32(o.fd, unix.FS_IOC_GETFLAGS)
+	return err == nil && have&flagsSettable != 0
 }
 
 // readLink returns the target of a symlink opened as a path.

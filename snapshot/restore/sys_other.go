@@ -263,12 +263,14 @@ func (o object) removeXattr(string) error                  { return errUnsupport
 func (o object) xattr(string) ([]byte, error)              { return nil, errUnsupported }
 func (o object) xattrs() ([]string, error)                 { return nil, nil }
 func (o object) dropACLs()                                 {}
+func (o object) anyFlags() bool                            { return false }
 func (o object) setFlags(flags, mask uint32) (bool, error) { return false, errUnsupported }
 func (o object) readLink() (string, error)                 { return o.root.Readlink(o.name) }
 
 const (
 	maxXattrValue = 64 << 10
 	flagNoCOW     = 0
+	flagsLocking  = 0
 	flagsSettable = 0x60 // append only, no dump
 )
 

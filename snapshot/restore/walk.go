@@ -166,6 +166,10 @@ func (w *worker) enter(d *dir) error {
 		made := false
 		if !w.opts.DryRun && d.name != "." {
 			err = ph.mkdir(d.name)
+			if errors.Is(err, fs.ErrPermission) {
+				w.unlockDir(d.parent, ph)
+				err = ph.mkdir(d.name)
+			}
 			if err != nil && !errors.Is(err, fs.ErrExist) {
 				return fmt.Errorf("make directory: %w", err)
 			}
@@ -237,6 +241,12 @@ func (w *worker) entered(d *dir, h handle, st info, made bool) error {
 	}
 	if made && !d.parent.made { // only others' directories have default ACLs
 		h.object().dropACLs()
+		if d.parent.inherits {
+			h.object().setFlags(0, flagsSettable)
+		}
+	}
+	if !made && !w.opts.DryRun {
+		d.inherits = h.object().anyFlags()
 	}
 	if w.opts.Delete && !made && d.node != nil {
 		names, err := h.names()
@@ -273,6 +283,7 @@ func (w *worker) clear(d *dir, ph handle) error {
 	if w.opts.DryRun {
 		return nil
 	}
+	w.unlockDir(d.parent, ph)
 	if err := ph.unlink(d.name); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("remove the %v in the way: %w", st.typ, err)
 	}
@@ -333,7 +344,7 @@ func (w *worker) finish(d *dir) {
 			return
 		}
 		changed := w.setMeta(o, metadata{dir: d, node: d.node, have: have, list: !d.made, check: w.opts.DryRun})
-		if w.setFlags(o, d, "", d.node.Flags) || changed {
+		if w.setFlags(o, d, "", d.node.Flags) && !d.unlocked.Load() || changed {
 			if d.verb == Unchanged {
 				d.verb = Corrected
 			}
