@@ -25,8 +25,10 @@ func TestMain(m *testing.M) {
 //	newrepo                    init, with the least cost of the key derivation
 //	collect, commits           see programs_test.go
 //	messages                   the last output is JSON lines as in docs/json.schema.json
-func TestScripts(t *testing.T) {
-	testscript.Run(t, testscript.Params{
+func TestScripts(t *testing.T) { testscript.Run(t, scriptParams()) }
+
+func scriptParams() testscript.Params {
+	return testscript.Params{
 		Dir:                "testdata/script",
 		RequireUniqueNames: true,
 		UpdateScripts:      os.Getenv("UPDATE_GOLDEN") != "",
@@ -49,7 +51,7 @@ func TestScripts(t *testing.T) {
 			"newrepo":  newRepo,
 			"messages": messages,
 		},
-	})
+	}
 }
 
 func exits(ts *testscript.TestScript, neg bool, args []string) {
