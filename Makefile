@@ -21,7 +21,7 @@ LINUX_ONLY := vault/snapshot/archive
 timed = @s=$$(date +%s); { $(2); } || { echo "== $(1): FAILED" >&2; exit 1; }; \
 	echo "== $(1): $$(($$(date +%s) - s)) s"
 
-.PHONY: help run build test packages fmt vet cross race race-all unit lint fuzz golden bench clean torture
+.PHONY: help run build test packages fmt vet cross race race-all unit lint fuzz model sim sim-long golden bench clean torture
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
@@ -56,7 +56,7 @@ race-all: ## every test with the race detector, campaigns included; takes long
 	CGO_ENABLED=1 $(GO) test -race -timeout 60m ./...
 
 unit: ## all tests, without the race detector
-	$(call timed,unit,$(GO) test -timeout 8m ./...)
+	$(call timed,unit,SIM_MINUTES=$${SIM_MINUTES:-3} $(GO) test -timeout 20m ./...)
 
 lint: fmt vet ## gofmt and go vet
 
@@ -65,6 +65,15 @@ fuzz: ## every fuzz target for FUZZTIME=30s each
 		for f in $$($(GO) test -list '^Fuzz' $$p | grep '^Fuzz' || true); do \
 			echo "== $$p $$f"; $(GO) test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) $$p; \
 		done; done
+
+model: ## search the abstract commit protocol at larger bounds
+	$(GO) test -v -count=1 -timeout 60m -parallel 2 ./internal/sim/model -model.large
+
+sim: ## simulate the real engine under faults; SEED=n replays one schedule
+	$(if $(SEED),SIM_SEED=$(SEED)) $(GO) test -v -count=1 -timeout 30m $(if $(SEED),-run '^TestSeed$$') ./internal/sim
+
+sim-long: ## a million schedules
+	SIM_N=1000000 SIM_MINUTES=100000 $(GO) test -v -count=1 -timeout 0 ./internal/sim
 
 golden: ## write the golden outputs of tests anew; read the diff before you commit it
 	@UPDATE_GOLDEN=1 $(GO) test -count=1 ./...
