@@ -186,8 +186,6 @@ func (w *world) prune(rng *rand.Rand) {
 	})
 	switch {
 	case o.code == 0, o.code == 11, o.ended(): // 11: others were faster, again and again
-	case overtaken(o):
-		w.count(func(t *tally) { t.overtaken++ })
 	default:
 		w.complain("prune: %v", o)
 	}

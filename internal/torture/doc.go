@@ -26,8 +26,6 @@
 // page cache stays. Power cuts are the business of internal/sim. A seed repeats
 // the choices, not what several processes make of them. Linux only.
 //
-// What it has found and is not yet mended is in known_linux_test.go.
-//
 // Settings: TORTURE_KILLS (250) and TORTURE_SEED; TORTURE_DIR is where the
 // repository is made, by default the directory for temporary files; VAULT_BIN
 // names a program to test instead of the one built from this source. After a

@@ -48,7 +48,6 @@ type tally struct {
 	forgotten, unforgotten, late int // late: unforgotten when it was collected
 	checkpoints                  int
 	prunes, pruned, adopted      int
-	overtaken                    int // see known_linux_test.go
 	early, planned, deleting     int // prunes interrupted, by how far they were
 	restored, restarted, checked int
 	temporary                    int
