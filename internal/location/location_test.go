@@ -1,10 +1,13 @@
 package location
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"vault/backend"
 )
 
 func TestParse(t *testing.T) {
@@ -165,6 +168,8 @@ func TestOpen(t *testing.T) {
 			t.Errorf("open %s: %v, want %q", c.in, err, c.fail)
 		case be != nil:
 			t.Errorf("open %s: an error, and a backend", c.in)
+		case c.o.S3.Style == "" && !errors.Is(err, backend.ErrUnreachable):
+			t.Errorf("open %s: %v says something about the place", c.in, err)
 		}
 	}
 }

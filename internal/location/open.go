@@ -2,6 +2,7 @@ package location
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -59,6 +60,9 @@ func (o *Options) Check() error {
 // Open opens the storage at l and makes nothing there. It is the caller's to
 // close. An SSH server is connected to, and the directory looked at; a bucket
 // is first asked when something is read from it. The context is for Open alone.
+//
+// A store that cannot be opened could not be asked, whatever the reason: except
+// for the context's own, errors are [backend.ErrUnreachable].
 func (l Location) Open(ctx context.Context, o Options) (backend.Backend, error) {
 	if err := o.Check(); err != nil {
 		return nil, err
@@ -72,7 +76,7 @@ func (l Location) Open(ctx context.Context, o Options) (backend.Backend, error) 
 		c.LimitUpload, c.LimitDownload, c.Warn = o.LimitUpload, o.LimitDownload, o.Warn
 		be, err := sftp.Open(ctx, c)
 		if err != nil {
-			return nil, err
+			return nil, unasked(ctx, err)
 		}
 		return be, nil
 	case S3:
@@ -84,7 +88,7 @@ func (l Location) Open(ctx context.Context, o Options) (backend.Backend, error) 
 		}
 		be, err := s3.Open(ctx, c)
 		if err != nil {
-			return nil, err
+			return nil, unasked(ctx, err)
 		}
 		return be, nil
 	default:
@@ -94,4 +98,13 @@ func (l Location) Open(ctx context.Context, o Options) (backend.Backend, error) 
 		}
 		return be, nil
 	}
+}
+
+// unasked makes sure that a failure to open counts as one, also where a driver
+// refuses its configuration.
+func unasked(ctx context.Context, err error) error {
+	if ctx.Err() != nil || errors.Is(err, backend.ErrUnreachable) {
+		return err
+	}
+	return fmt.Errorf("%w: %w", backend.ErrUnreachable, err)
 }
