@@ -30,6 +30,7 @@ var perhaps = []string{"flag/journal-*"}
 func TestFileSystems(t *testing.T) {
 	for _, kind := range []string{"ext4", "xfs", "btrfs", "tmpfs"} {
 		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
 			p := mounted(t, kind)
 			src := p.mkdir(t, "src")
 			left, err := Build(src, Options{Seed: 1})

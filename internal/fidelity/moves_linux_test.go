@@ -19,6 +19,7 @@ import (
 
 // TestMove: from xfs to ext4 everything comes along that both can hold.
 func TestMove(t *testing.T) {
+	t.Parallel()
 	from, to := mounted(t, "xfs"), mounted(t, "ext4")
 	probe := to.mkdir(t, "probe")
 	left, err := Build(probe, Options{Seed: 3})
@@ -43,6 +44,7 @@ func TestMove(t *testing.T) {
 
 // TestNormalUser: what a normal user has comes back whole.
 func TestNormalUser(t *testing.T) {
+	t.Parallel()
 	p := mounted(t, "ext4")
 	home := p.mkdir(t, "home")
 	must(t, os.Chown(home, int(user.Uid), int(user.Gid)))
@@ -85,6 +87,7 @@ func TestNormalUser(t *testing.T) {
 // TestRootsTreeByUser: a normal user who restores root's tree gets everything
 // but what takes root, and is told each thing that is missing.
 func TestRootsTreeByUser(t *testing.T) {
+	t.Parallel()
 	p := mounted(t, "ext4")
 	src := p.mkdir(t, "src")
 	_, err := Build(src, Options{Seed: 4, Without: []string{"flag/journal-*"}})
