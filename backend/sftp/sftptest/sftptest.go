@@ -1,10 +1,5 @@
 //go:build linux
 
-// Package sftptest starts a real OpenSSH server for tests, on a loopback port,
-// with its own host key, configuration and key to log in with.
-//
-// The server is Debian's openssh-server. Where it is missing, tests are
-// skipped, but not where CI is "true".
 package sftptest
 
 import (
