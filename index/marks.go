@@ -70,7 +70,8 @@ type Row struct {
 // Rows yields every row.
 func (m *Marks) Rows() iter.Seq[Row] {
 	return func(yield func(Row) bool) {
-		for s, bits := range m.bits {
+		for s := range m.x.Segments() {
+			bits := m.bits[s]
 			for i := range s.n {
 				loc, ok := s.location(i)
 				if ok && !yield(Row{s.name(i), loc, bits[i/64].Load()>>(i%64)&1 == 1}) {

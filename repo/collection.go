@@ -346,7 +346,8 @@ func (c *Collection) Settle(ctx context.Context, impatient func(Waiting, uint64)
 			return err
 		}
 		waiting := false
-		for sid, s := range open {
+		for _, sid := range sorted(open, crypto.SessionID.Compare) {
+			s := open[sid]
 			if !impatient(Waiting{ID: sid, Host: s.Host, PID: s.PID, Started: s.Started}, s.Counter) {
 				waiting = true
 				continue
@@ -368,7 +369,8 @@ func (c *Collection) Settle(ctx context.Context, impatient func(Waiting, uint64)
 func (c *Collection) Unsettled(ctx context.Context) ([]Waiting, error) {
 	open, err := c.unsettled(ctx)
 	var list []Waiting
-	for sid, s := range open {
+	for _, sid := range sorted(open, crypto.SessionID.Compare) {
+		s := open[sid]
 		list = append(list, Waiting{ID: sid, Host: s.Host, PID: s.PID, Started: s.Started})
 	}
 	return list, err
@@ -384,7 +386,7 @@ func (c *Collection) unsettled(ctx context.Context) (map[crypto.SessionID]sessio
 		return nil, err
 	}
 	open := map[crypto.SessionID]session{}
-	for sid := range sessions {
+	for _, sid := range sorted(sessions, crypto.SessionID.Compare) {
 		if _, ok := commits[sid]; ok {
 			continue
 		}
@@ -576,7 +578,8 @@ func (c *Collection) fold(ctx context.Context, rescued [][32]byte) (names [][32]
 		}
 		small = append(small, s)
 	}
-	for name, s := range c.view.segments {
+	for _, name := range sorted(c.view.segments, compare32) {
+		s := c.view.segments[name]
 		take(name, s)
 	}
 	for _, name := range rescued {

@@ -70,7 +70,7 @@ func (s *sweeper) commits(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	for sid := range ids {
+	for _, sid := range sorted(ids, crypto.SessionID.Compare) {
 		if s.d.lists(sid) {
 			continue
 		}
@@ -127,7 +127,7 @@ func (s *sweeper) sessions(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	for sid := range ids {
+	for _, sid := range sorted(ids, crypto.SessionID.Compare) {
 		session, err := s.r.readSession(ctx, sid)
 		if isMissing(err) {
 			continue

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"slices"
 
 	"vault/crypto"
@@ -282,6 +283,12 @@ func (r *Repo) Unfolded(ctx context.Context) (int, error) {
 	return v.unfolded(), nil
 }
 
+// sorted returns the keys of a map in order: what is asked of a store then
+// depends on its state alone, so that a simulated run can be repeated.
+func sorted[K comparable, V any](m map[K]V, compare func(a, b K) int) []K {
+	return slices.SortedFunc(maps.Keys(m), compare)
+}
+
 // loadIndex reads the index segments that count: those of the newest done and
 // of the commits that it does not list yet.
 func (r *Repo) loadIndex(ctx context.Context, v, old *view) error {
@@ -301,7 +308,7 @@ func (r *Repo) loadIndex(ctx context.Context, v, old *view) error {
 	}
 	v.segments = make(map[[32]byte]*index.Segment, len(names))
 	list := make([]*index.Segment, 0, len(names))
-	for name := range names {
+	for _, name := range sorted(names, compare32) {
 		s := old.segments[name]
 		if s == nil {
 			var err error

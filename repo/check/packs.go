@@ -1,9 +1,11 @@
 package check
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"sync"
 
 	"vault/backend"
@@ -22,7 +24,8 @@ func (c *checker) readPacks(packs map[pack.ID]*index.PackInfo) {
 		}
 	}
 	pool := sync.Pool{New: func() any { return &tools{coder: pack.NewCoder(pack.LevelNone)} }}
-	each(c, maps.Values(packs), func(p *index.PackInfo) {
+	inOrder := slices.SortedFunc(maps.Values(packs), func(a, b *index.PackInfo) int { return bytes.Compare(a.ID[:], b.ID[:]) })
+	each(c, slices.Values(inOrder), func(p *index.PackInfo) {
 		t := pool.Get().(*tools)
 		defer pool.Put(t)
 		if c.o.Read != nil && c.o.Read(p.ID, p.Size) {
