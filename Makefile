@@ -56,7 +56,7 @@ race-all: ## every test with the race detector, campaigns included; takes long
 	CGO_ENABLED=1 $(GO) test -race -timeout 60m ./...
 
 unit: ## all tests, without the race detector
-	$(call timed,unit,SIM_MINUTES=$${SIM_MINUTES:-3} $(GO) test -timeout 20m ./...)
+	$(call timed,unit,SIM_N=$${SIM_N:-1000} $(GO) test -timeout 20m ./...)
 
 lint: fmt vet ## gofmt and go vet
 

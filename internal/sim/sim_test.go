@@ -130,7 +130,6 @@ func TestReproducible(t *testing.T) {
 		}
 	}
 	t.Logf("%d of %d schedules were the same twice", same, n)
-	skipIfKnown(t, mapsIssue)
 	if same < n {
 		t.Errorf("%d of %d schedules were not", n-same, n)
 	}

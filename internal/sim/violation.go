@@ -42,12 +42,7 @@ type Issue struct {
 // Known are the issues as of now. Each has a test of its own, which is skipped
 // while the issue is in this list. With SIM_KNOWN=1 in the environment nothing is
 // skipped and every instance fails: for whoever mends them.
-var Known = []Issue{
-	{mapsIssue, "", ""},
-	{"a prune overtaken by two generations", Alarm, ": prune: "},
-}
-
-const mapsIssue = "the order of some calls is that of a map"
+var Known = []Issue{}
 
 const checkpointIssue = "a checkpoint's segment names packs that were deleted"
 
