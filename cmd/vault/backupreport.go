@@ -8,6 +8,7 @@ import (
 
 	"vault/crypto"
 	"vault/internal/display"
+	"vault/internal/save"
 	"vault/snapshot/archive"
 )
 
@@ -94,8 +95,11 @@ func (u *ui) item(m itemMessage) {
 }
 
 // tell ends the output with a summary.
-func (b *backupRun) tell(state, id string) {
-	k := &b.backup
+func (b *backupRun) tell(r *save.Report, state string) {
+	k, id := &r.Backup, ""
+	if r.Outcome == save.Committed {
+		id = k.ID.String()
+	}
 	m := summaryMessage{Type: "summary", DryRun: b.f.dryRun, BackupID: id, State: state,
 		BackupStart: k.Started.Std(), BackupEnd: k.Finished.Std(), TotalDuration: k.Duration().Seconds(),
 		Volumes: []volumeInfo{}, Unmatched: unmatched(b.excludes)}
@@ -105,7 +109,7 @@ func (b *backupRun) tell(state, id string) {
 	}
 	for i := range k.Volumes {
 		info := volumeInfoOf(committed, &k.Volumes[i])
-		info.Excluded = b.excluded[i]
+		info.Excluded = r.Excluded[i]
 		m.Excluded += info.Excluded
 		m.Volumes = append(m.Volumes, info)
 		m.counts.add(info.counts)

@@ -61,6 +61,7 @@ var floors = map[string]int{
 	"internal/repotest":     5,
 	"internal/netfault":     5,
 	"internal/sim":          5,
+	"internal/save":         5,
 	"internal/torture":      5,
 	"backend/sftp/sftptest": 5,
 	"backend/s3/s3test":     5,
@@ -91,7 +92,7 @@ func floorOf(pkg string) (floor int, ok bool) {
 // the index and the encodings are nobody's business here.
 var commandImports = []string{
 	"backend", "chunk", "crypto", "pack", "repo", "repo/check", "repo/gc", "repo/inspect", "repo/repair", "repo/transfer", "repo/stats", "snapshot", "snapshot/archive", "snapshot/compare", "snapshot/export", "snapshot/find", "snapshot/restore",
-	"internal/display", "internal/location", "internal/match", "internal/pins",
+	"internal/display", "internal/location", "internal/match", "internal/pins", "internal/save",
 }
 
 // Lengths at which a file needs a reason, and files that have one.
