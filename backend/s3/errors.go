@@ -76,6 +76,7 @@ var codes = map[string]verdict{
 	"IllegalLocationConstraintException": {kind: backend.ErrUnreachable, unmade: true, hint: wrongRegion},
 	"AuthorizationHeaderMalformed":       {kind: backend.ErrPermission, unmade: true, hint: wrongRegion},
 
+	"XAdminUserNotFound":             {kind: backend.ErrPermission, unmade: true, hint: "the store does not know the access key"},
 	"InvalidAccessKeyId":             {kind: backend.ErrPermission, unmade: true, hint: "the store does not know the access key"},
 	"SignatureDoesNotMatch":          {kind: backend.ErrPermission, unmade: true, hint: "the secret key does not belong to the access key"},
 	"ExpiredToken":                   {kind: backend.ErrPermission, unmade: true, hint: "the session token has expired: get a new one"},

@@ -13,8 +13,12 @@ import (
 	"vault/backend"
 )
 
-// commandDialer starts a program for each connection.
-type commandDialer struct{ args []string }
+// commandDialer starts a program for each connection, in a process group of its
+// own. The first one may use the terminal until it has logged in.
+type commandDialer struct {
+	args []string
+	next bool // the first has been started
+}
 
 // maxStderr is how much of a program's last words is kept.
 const maxStderr = 2 << 10
@@ -36,7 +40,9 @@ func (d *commandDialer) dial(context.Context, time.Duration) (*link, error) {
 	if err != nil {
 		return fail(err)
 	}
-	if err := cmd.Start(); err != nil {
+	start, back := apart(cmd, !d.next)
+	d.next = true
+	if err := start(); err != nil {
 		return fail(err)
 	}
 	ended := make(chan struct{})
@@ -46,7 +52,8 @@ func (d *commandDialer) dial(context.Context, time.Duration) (*link, error) {
 			// Wait must not run while somebody reads from the pipe; closing
 			// it wakes the reader.
 			w.Close()
-			_ = cmd.Process.Kill()
+			killAll(cmd)
+			back()
 			r.Close()
 			go func() {
 				_ = cmd.Wait()
@@ -54,7 +61,7 @@ func (d *commandDialer) dial(context.Context, time.Duration) (*link, error) {
 			}()
 		})
 	}
-	return &link{r: r, w: w, close: stop, why: func() error {
+	return &link{r: r, w: w, close: stop, ready: back, why: func() error {
 		stop()
 		<-ended
 		if text := said.String(); text != "" {

@@ -28,6 +28,8 @@ type link struct {
 
 	// why explains a connection that broke, or nil.
 	why func() error
+
+	ready func() // is called once SFTP has started; may be nil
 }
 
 // dialer opens links. Dial is not called concurrently.
@@ -64,6 +66,9 @@ func newConn(ctx context.Context, l *link, timeout time.Duration, up, down *limi
 		&meter{c: c, r: l.r, limit: down}, &meter{c: c, w: l.w, limit: up},
 		sftp.UseConcurrentReads(true), sftp.MaxConcurrentRequestsPerFile(64))
 	timer.Stop()
+	if l.ready != nil {
+		l.ready()
+	}
 	if !stop() && ctx.Err() != nil {
 		c.kill(ctx.Err())
 		return nil, ctx.Err()

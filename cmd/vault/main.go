@@ -10,6 +10,8 @@ package main
 import (
 	"context"
 	"errors"
+	"io"
+	"log"
 	"os"
 	"os/signal"
 	"runtime/debug"
@@ -21,6 +23,7 @@ var version string
 
 func main() {
 	tuneMemory()
+	log.SetOutput(io.Discard) // libraries that log: what matters arrives as an error
 	ctx, stop := interruptible()
 	code := run(ctx, os.Args[1:])
 	stop()

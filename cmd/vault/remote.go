@@ -98,11 +98,38 @@ func (a *app) storage(ctx context.Context, p place) (backend.Backend, error) {
 		return nil, err
 	}
 	o.Warn = func(message string) { a.ui.warn(p.loc.String(), errors.New(message)) }
-	if stdin := int(os.Stdin.Fd()); term.IsTerminal(stdin) {
-		o.SFTP.Passphrase = func(ctx context.Context, keyFile string) ([]byte, error) {
-			a.ui.line.clear()
-			return ask(ctx, stdin, "passphrase of the SSH key "+display.Name(keyFile)+": ")
-		}
+	if tty, ok := controlling(); ok {
+		tty.Close()
+		o.SFTP.Passphrase = a.keyPassphrase
 	}
 	return p.loc.Open(ctx, o)
+}
+
+// keyPassphrase asks for the passphrase of an SSH key, on the terminal itself:
+// standard input may be a volume.
+func (a *app) keyPassphrase(ctx context.Context, keyFile string) ([]byte, error) {
+	tty, ok := controlling()
+	if !ok {
+		return nil, errors.New("there is no terminal to ask on")
+	}
+	defer tty.Close()
+	a.ui.line.clear()
+	return ask(ctx, int(tty.Fd()), "passphrase of the SSH key "+display.Name(keyFile)+": ")
+}
+
+// controlling opens the terminal of this process, if it has one.
+func controlling() (*os.File, bool) {
+	name := "/dev/tty"
+	if runtime.GOOS == "windows" {
+		name = "CONIN$"
+	}
+	tty, err := os.OpenFile(name, os.O_RDWR, 0)
+	if err != nil {
+		return nil, false
+	}
+	if !term.IsTerminal(int(tty.Fd())) {
+		tty.Close()
+		return nil, false
+	}
+	return tty, true
 }

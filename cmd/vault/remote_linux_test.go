@@ -97,8 +97,9 @@ func startSFTP(t *testing.T) remote {
 func startS3(t *testing.T) remote {
 	root := t.TempDir()
 	full := mountSmall(t, root)
-	s := s3test.Start(t, s3test.Options{Root: root})
+	s := s3test.Start(t, s3test.Options{Root: root, Users: true})
 	s.MakeBucket(t, "bucket", minio.MakeBucketOptions{})
+	s.MakeUser(t, "nobody", "nobody-secret") // to whom no policy grants anything
 	return remote{env: map[string]string{
 		"VAULT_REPO":            "s3://bucket/some/repo",
 		"AWS_ENDPOINT_URL":      s.Endpoint(),
