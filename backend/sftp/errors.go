@@ -139,7 +139,7 @@ const (
 // explain finds out what a bare "failure" to write at dir was about, as far as
 // statvfs tells. It must be asked before what was written is removed.
 func (s *Store) explain(ctx context.Context, c *conn, err error) error {
-	if !isFailure(err) || !c.has.statvfs {
+	if !isFailure(err) || !c.has.statvfs || isMarked(err) {
 		return err
 	}
 	st, serr := call(ctx, c, func() (*sftp.StatVFS, error) { return c.client.StatVFS(s.root) })
@@ -153,4 +153,16 @@ func (s *Store) explain(ctx context.Context, c *conn, err error) error {
 		return &marked{kind: backend.ErrNoSpace, err: fmt.Errorf("the server's disk is full: %w", err), hint: "free some space there, or raise the quota"}
 	}
 	return err
+}
+
+// explainWrite is explain for the refusal to take the data of a new file that
+// could be made. Where the disk is neither full nor read-only, what is left is
+// a quota, which statvfs does not tell of, or a disk that is breaking.
+func (s *Store) explainWrite(ctx context.Context, c *conn, err error) error {
+	err = s.explain(ctx, c, err)
+	if !isFailure(err) || isMarked(err) || ctx.Err() != nil {
+		return err
+	}
+	return &marked{kind: backend.ErrNoSpace, err: fmt.Errorf("the server lets files be made and not be written: %w", err),
+		hint: "is a quota used up on the server? A disk that is breaking looks the same: its log tells"}
 }

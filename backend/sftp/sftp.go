@@ -29,7 +29,8 @@
 //
 //   - SFTP tells few errors apart: an existing target and a full disk are both
 //     "failure". The kind of an error is decided by asking further (lstat,
-//     statvfs). A quota that statvfs does not show stays a plain failure.
+//     statvfs). A new file that takes no data though statvfs tells of space is
+//     taken for a quota that is used up.
 //   - Symbolic links are followed by the server: whoever may plant one in the
 //     repository's directory may as well serve anything else.
 //   - Files are given mode 0600 and directories 0700, an instant after they

@@ -298,6 +298,38 @@ func TestFull(t *testing.T) {
 	}
 }
 
+// TestQuota: a quota of which the server's statvfs knows nothing is a full
+// store as well.
+func TestQuota(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("needs root, to mount")
+	}
+	t.Parallel()
+	srv := newServer(t, sftptest.Options{})
+	dir, image := srv.Dir+"/data/quota", srv.Dir+"/image"
+	must(t, os.Mkdir(dir, 0o700), os.WriteFile(image, nil, 0o600), os.Truncate(image, 256<<20))
+	for _, args := range [][]string{{"mkfs.btrfs", "-q", image}, {"mount", "-o", "loop", image, dir}, {"btrfs", "quota", "enable", dir}, {"btrfs", "qgroup", "limit", "8M", dir}} {
+		if out, err := exec.Command(args[0], args[1:]...).CombinedOutput(); err != nil {
+			t.Skipf("%s: %v: %s", args, err, out)
+		}
+		if args[0] == "mount" {
+			t.Cleanup(func() { must(t, syscall.Unmount(dir, syscall.MNT_DETACH)) })
+		}
+	}
+	s := mustOpen(t, srv.cfg(dir))
+	data := noise(3 << 20)
+	must(t, s.Put(ctx, "packs/a", data))
+	var err error
+	for i := 0; err == nil && i < 10; i++ {
+		err = s.Create(ctx, fmt.Sprintf("packs/b%d", i), data)
+	}
+	if !errors.Is(err, backend.ErrNoSpace) || errors.Is(err, fs.ErrExist) || !strings.Contains(backend.Hint(err), "quota") {
+		t.Errorf("create beyond a quota: %v, hint %q", err, backend.Hint(err))
+	}
+	mustHold(t, s, "packs/a", data)
+	must(t, s.Delete(ctx, "packs/a"))
+}
+
 // TestStrangers: what others left in the place is listed as it is, or kept out.
 func TestStrangers(t *testing.T) {
 	t.Parallel()

@@ -211,13 +211,13 @@ func (u *upload) fill(ctx context.Context, c *conn, f *sftp.File) error {
 		})
 	}
 	if err := g.Wait(); err != nil {
-		return fmt.Errorf("write: %w", err)
+		return u.s.explainWrite(ctx, c, fmt.Errorf("write: %w", err))
 	}
 	if !c.has.fsync {
 		return nil
 	}
 	if err := do(ctx, c, f.Sync); err != nil {
-		return fmt.Errorf("fsync: %w", err)
+		return u.s.explainWrite(ctx, c, fmt.Errorf("fsync: %w", err))
 	}
 	return nil
 }
