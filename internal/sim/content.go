@@ -79,6 +79,7 @@ var trees = sync.OnceValue(func() []tree {
 		}
 		contents[i] = b
 		must(os.WriteFile(filepath.Join(pool, fmt.Sprint(i)), b, 0o600))
+		canonical.add(filepath.Join(pool, fmt.Sprint(i)))
 	}
 	var list []tree
 	for t := range numTrees {
@@ -100,6 +101,7 @@ var trees = sync.OnceValue(func() []tree {
 		if t%2 == 0 {
 			add("own/only", t%len(contents))
 		}
+		canonical.addAll(x.dir)
 		list = append(list, x)
 	}
 	return list
@@ -109,7 +111,7 @@ var trees = sync.OnceValue(func() []tree {
 var errWrongBytes = errors.New("wrong bytes")
 
 // readBack reads a backup through r and compares it with the tree.
-func readBack(ctx context.Context, r *repo.Repo, b *snapshot.Backup, want tree) error {
+func readBack(ctx context.Context, r snapshot.Source, b *snapshot.Backup, want tree) error {
 	if len(b.Volumes) != 1 || b.Volumes[0].Root == nil || b.Volumes[0].State != snapshot.Complete {
 		return fmt.Errorf("%w: not one complete volume", errWrongBytes)
 	}
@@ -123,7 +125,7 @@ func readBack(ctx context.Context, r *repo.Repo, b *snapshot.Backup, want tree) 
 	return nil
 }
 
-func readDir(ctx context.Context, r *repo.Repo, top crypto.ID, path string, got map[string][]byte) error {
+func readDir(ctx context.Context, r snapshot.Source, top crypto.ID, path string, got map[string][]byte) error {
 	d := snapshot.NewDirReader(ctx, r, top)
 	for {
 		n, err := d.Next()

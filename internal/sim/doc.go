@@ -40,11 +40,11 @@
 // SIM_N, SIM_FROM and SIM_MINUTES say which and how many TestSchedules plays,
 // SIM_WRONG after how many violations it stops.
 //
-// Caveats. Go walks maps in random order, so a schedule is reproducible only as
-// far as the engine's calls do not depend on such an order; the order of
-// grants and faults, drawn from the seed, stays the same. The trees that are
-// backed up lie on disk, so names of blobs and packs, which depend on inodes and
-// change times, differ from run to run. Goroutines of one
+// A seed means the same schedule on every machine: what is asked of the store
+// depends on the store alone, and what the disk makes up of the trees that are
+// backed up - inodes, times of change, owners - never reaches the repository.
+//
+// Caveats. Goroutines of one
 // client that would wait for each other's mutex across a call of the store would
 // stall synctest, so each client does one thing at a time: it runs one worker of
 // everything, and takes turns where the engine starts more.

@@ -204,10 +204,7 @@ func TestCheckpointBesideABackup(t *testing.T) {
 			ws = append(ws, w)
 		}
 		for i, r := range []*repo.Repo{a, b} {
-			report, err := archive.Run(t.Context(), archive.Options{
-				NewStore: func() archive.Store { return ws[i].Lane() }, Reader: r, Hasher: r, Chunker: r.Chunker(),
-				Thresholds: r.Params().Trees, Workers: 1, Now: epochNow,
-			}, []archive.Volume{{Name: "data", Source: archive.Path{Path: trees()[7].dir}}})
+			report, err := archiveTree(t.Context(), r, func() archive.Store { return ws[i].Lane() }, 7, nil, false, epochNow)
 			if err != nil {
 				t.Fatal(err)
 			}

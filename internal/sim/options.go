@@ -186,7 +186,7 @@ var bases = sync.OnceValue(func() []base {
 	ctx := context.Background()
 	be := &plain{objects: map[string][]byte{}}
 	env := repo.Env{Now: epochNow, Rand: crypto.Reproducible{Reader: newStream(0, -2, 0)}, Host: "base"}
-	r, err := repo.Init(ctx, be, repo.InitOptions{Passphrase: []byte(passphrase), Cost: crypto.TestKDFCost, Params: params(), Env: env})
+	r, err := repo.Init(ctx, be, repo.InitOptions{Passphrase: []byte(passphrase), Cost: crypto.TestKDFCost, AEAD: crypto.AESGCM, Params: params(), Env: env})
 	must(err)
 	truth := map[crypto.SessionID]*saved{}
 	var list []base
@@ -201,10 +201,7 @@ var bases = sync.OnceValue(func() []base {
 	backup := func(i int) crypto.SessionID {
 		w, err := r.Begin(ctx, repo.WriterOptions{Uploads: 1})
 		must(err)
-		report, err := archive.Run(ctx, archive.Options{
-			NewStore: func() archive.Store { return w.Lane() }, Reader: r, Hasher: r, Chunker: r.Chunker(),
-			Thresholds: r.Params().Trees, Workers: 1, Now: epochNow,
-		}, []archive.Volume{{Name: "data", Source: archive.Path{Path: trees()[i].dir}}})
+		report, err := archiveTree(ctx, r, func() archive.Store { return w.Lane() }, i, nil, false, epochNow)
 		must(err)
 		b, err := w.Commit(&snapshot.Backup{Host: "h", Time: snapshot.TimeOf(epochNow()), Volumes: report.Volumes})
 		must(err)

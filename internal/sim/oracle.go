@@ -148,6 +148,7 @@ func (w *World) mustBeThere(id crypto.SessionID) bool {
 // changed, another one would find the same.
 type auditor struct {
 	asked map[string]struct{}
+	whole map[savedTree][]spot // where what was read back whole lay
 }
 
 func (a *auditor) affected(name string) bool {
@@ -186,8 +187,8 @@ func (w *World) audit() {
 	}
 	w.auditor.asked = map[string]struct{}{}
 	w.inspect("as it is", w.store.now)
-	if worst := w.store.worst(); worst != nil {
-		w.inspect("after a power cut", worst)
+	if slices.ContainsFunc(w.store.pending, func(e *effect) bool { return e.after != nil && w.auditor.affected(e.name) }) {
+		w.inspect("after a power cut", w.store.worst())
 	}
 }
 
@@ -217,7 +218,7 @@ func (w *World) inspect(when string, objects map[string][]byte) {
 			w.violate(Loss, "%s: backup %s is there and was never attempted", when, b.ID)
 			continue
 		}
-		if err := readBack(ctx, r, b, trees()[s.tree]); err != nil {
+		if err := w.auditor.readBack(ctx, r, be, b, trees()[s.tree]); err != nil {
 			what := "an unacknowledged"
 			if s.acked {
 				what = "an acknowledged"

@@ -4,9 +4,12 @@ import (
 	"fmt"
 	"maps"
 	"os"
+	"os/exec"
 	"runtime"
+	"runtime/debug"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -14,7 +17,8 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	trees() // before any bubble
+	debug.SetGCPercent(400) // a schedule lives for milliseconds, and leaves nothing
+	trees()                 // before any bubble
 	bases()
 	code := m.Run()
 	RemoveAll()
@@ -132,6 +136,33 @@ func TestReproducible(t *testing.T) {
 	t.Logf("%d of %d schedules were the same twice", same, n)
 	if same < n {
 		t.Errorf("%d of %d schedules were not", n-same, n)
+	}
+}
+
+// TestSameInEveryProcess plays schedules in another process, whose trees are other
+// files with other inodes, made later and with other times.
+func TestSameInEveryProcess(t *testing.T) {
+	const n = 60
+	var here strings.Builder
+	for seed := range n {
+		fmt.Fprintf(&here, "sim: hash of %d: %x\n", seed, Play(t, uint64(seed), Options{}).Hash)
+	}
+	if os.Getenv("SIM_CHILD") != "" {
+		fmt.Print(here.String())
+		return
+	}
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.CommandContext(t.Context(), self, "-test.run", "^TestSameInEveryProcess$")
+	cmd.Env = append(os.Environ(), "SIM_CHILD=1")
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	if !strings.Contains(string(out), here.String()) {
+		t.Errorf("another process plays other schedules:\n%s\nhere:\n%s", out, here.String())
 	}
 }
 

@@ -113,23 +113,21 @@ func (p *process) backup(r *repo.Repo, t Task) error {
 	if t.Kind == TaskBackup {
 		p.w.attempt(w.ID(), t.Tree)
 	}
-	v := archive.Volume{Name: "data", Source: archive.Path{Path: trees()[t.Tree].dir}}
 	list := w.Backups()
 	if early != nil {
 		list = early
 	}
+	var parent *snapshot.Backup
+	trusted := false
 	if t.Parent && len(list) > 0 {
-		b := list[len(list)-1]
-		v.Parent = &archive.Parent{Root: b.Volumes[0].Root, ScanStarted: b.Volumes[0].ScanStarted, Trusted: w.Trusts(b.ID) || early != nil}
+		parent = list[len(list)-1]
+		trusted = w.Trusts(parent.ID) || early != nil
 	}
 	lanes := 0
-	report, err := archive.Run(p.ctx, archive.Options{
-		NewStore: func() archive.Store {
-			lanes++
-			return lane{w.Lane(), p, fmt.Sprint("lane ", lanes)}
-		},
-		Reader: r, Hasher: r, Chunker: r.Chunker(), Thresholds: r.Params().Trees, Workers: 1, Now: p.c.clock,
-	}, []archive.Volume{v})
+	report, err := archiveTree(p.ctx, r, func() archive.Store {
+		lanes++
+		return lane{w.Lane(), p, fmt.Sprint("lane ", lanes)}
+	}, t.Tree, parent, trusted, p.c.clock)
 	if err != nil {
 		w.Abort()
 		return p.excusable("archive", err)
