@@ -10,7 +10,7 @@
 // features that the other one left out.
 //
 // Scan looks at a tree with calls of its own - fstatat, readlinkat, listxattr,
-// FS_IOC_GETFLAGS, SEEK_DATA - and shares no code with what it judges. It goes
+// FS_IOC_GETFLAGS, FS_IOC_FIEMAP - and shares no code with what it judges. It goes
 // from directory to directory by descriptor, so that no length of path matters.
 // Compare lists the differences of two scans in words.
 //

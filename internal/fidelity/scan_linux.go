@@ -175,27 +175,24 @@ func (s *scanner) open(d int, name string, e *Entry) error {
 		}
 	}
 	if e.Type == unix.S_IFREG {
-		return content(fd, e, s.o.MinHole)
+		if e.Holes, err = holes(fd, e.Size, s.o.MinHole); err != nil {
+			return err
+		}
+		return content(fd, e)
 	}
 	return nil
 }
 
-// content fills in digest and holes. The digest is one of the bytes, in which a
+// content fills in the digest. It is one of the bytes, in which a
 // run of zeros counts by its length, so that huge holes cost nothing and a hole
 // equals zeros.
-func content(fd int, e *Entry, minHole int64) error {
+func content(fd int, e *Entry) error {
 	h := sha256.New()
 	var zeros int64
 	flush := func() {
 		if zeros > 0 {
 			fmt.Fprintf(h, "zeros %d;", zeros)
 			zeros = 0
-		}
-	}
-	hole := func(from, to int64) {
-		zeros += to - from
-		if to-from >= minHole && to > from {
-			e.Holes = append(e.Holes, Extent{from, to - from})
 		}
 	}
 	const block = 4096
@@ -210,7 +207,7 @@ func content(fd int, e *Entry, minHole int64) error {
 			return err
 		}
 		data = min(data, e.Size)
-		hole(off, data)
+		zeros += data - off
 		end := e.Size
 		if data < e.Size {
 			if end, err = unix.Seek(fd, data, unix.SEEK_HOLE); err != nil {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -153,14 +154,22 @@ func (w *worker) transfer(f file, d *dir, n *snapshot.Node, how purpose) error {
 	if n.Size >= largeFile && w.opts.Workers > 1 {
 		return w.share(f, d, n, how)
 	}
-	written := true
+	sized := how != opWrite
+	if !sized && slices.ContainsFunc(n.Content.Items, func(it snapshot.Item) bool { return !w.stores(it) }) {
+		if err := f.truncate(n.Size); err != nil {
+			return fmt.Errorf("set size: %w", err)
+		}
+		sized = true
+	}
 	err := w.pieces(n, func(p piece) error {
-		written = w.stores(p.item)
+		if !sized && !w.stores(p.item) {
+			if err := w.setSize(f, p.off, n.Size); err != nil {
+				return err
+			}
+			sized = true
+		}
 		return w.piece(f, p, how)
 	})
-	if err == nil && how == opWrite && !written {
-		err = f.truncate(n.Size)
-	}
 	if n.Size >= largeFile && how != opVerify {
 		w.event(d, n.Name, n.Type, Wrote, n.Size)
 	}
@@ -269,29 +278,6 @@ func (w *worker) share(f file, d *dir, n *snapshot.Node, how purpose) error {
 	return err
 }
 
-// stores reports whether an item becomes data of the file, rather than a hole.
-func (w *worker) stores(it snapshot.Item) bool {
-	return it.Kind == snapshot.ItemData || it.Kind == snapshot.ItemZero && !w.opts.Sparse
-}
-
-// preallocate reserves space for the runs of data.
-func (w *worker) preallocate(f file, pieces []piece) error {
-	for i := 0; i < len(pieces); {
-		start, n := pieces[i].off, uint64(0)
-		for ; i < len(pieces) && w.stores(pieces[i].item); i++ {
-			n += pieces[i].item.Length
-		}
-		if n == 0 {
-			i++
-			continue
-		}
-		if err := f.allocate(start, n); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 // span does one span.
 func (w *worker) span(s *span) {
 	defer s.pending.Done()
@@ -390,78 +376,6 @@ func (w *worker) sameData(f file, p piece) (bool, error) {
 		return false, err
 	}
 	return bytes.Equal(have, b), nil
-}
-
-// zero handles holes and runs of zeros.
-func (w *worker) zero(f file, p piece, how purpose) error {
-	if how == opWrite {
-		if !w.stores(p.item) {
-			return nil
-		}
-		// A run can be as long as a file: a full disk is noticed first.
-		if err := f.allocate(p.off, p.item.Length); err != nil {
-			return fmt.Errorf("reserve space: %w", err)
-		}
-		return w.eachZero(p, func(off, n uint64) error { return w.writeZeros(f, off, n) })
-	}
-	hole := f.allHole(p.off, p.item.Length)
-	switch {
-	case how == opVerify && hole:
-		w.verified.Add(p.item.Length)
-		return nil
-	case how == opUpdate && !w.stores(p.item):
-		if hole || f.punch(p.off, p.item.Length) == nil {
-			return nil
-		}
-	case how == opUpdate && hole:
-		return w.zero(f, p, opWrite)
-	}
-	err := w.eachZero(p, func(off, n uint64) error {
-		have, err := w.read(f, off, n)
-		if err != nil || bytes.Equal(have, zeros[:n]) {
-			return err
-		}
-		if how == opVerify {
-			return fmt.Errorf("zeros at %d: %w", off, errDiffers)
-		}
-		for at := uint64(0); at < n; at += blockBytes {
-			k := min(blockBytes, n-at)
-			if bytes.Equal(have[at:at+k], zeros[:k]) {
-				continue
-			}
-			if err := w.writeZeros(f, off+at, k); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-	if err == nil && how == opVerify {
-		w.verified.Add(p.item.Length)
-	}
-	return err
-}
-
-// eachZero calls fn for parts of a run of zeros.
-func (w *worker) eachZero(p piece, fn func(off, n uint64) error) error {
-	for done := uint64(0); done < p.item.Length; {
-		if err := w.ctx.Err(); err != nil {
-			return err
-		}
-		n := min(p.item.Length-done, zeroBytes)
-		if err := fn(p.off+done, n); err != nil {
-			return err
-		}
-		done += n
-	}
-	return nil
-}
-
-func (w *worker) writeZeros(f file, off, n uint64) error {
-	if err := f.writeAt(zeros[:n], off); err != nil {
-		return fmt.Errorf("write zeros: %w", err)
-	}
-	w.written.Add(n)
-	return nil
 }
 
 // read reads what the target has, at most snapshot.MaxBlob bytes, into the
