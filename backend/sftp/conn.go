@@ -57,13 +57,13 @@ type conn struct {
 }
 
 // newConn starts SFTP on a link, which it closes when it fails.
-func newConn(ctx context.Context, l *link, timeout time.Duration, up, down *limit.Limiter) (*conn, error) {
+func newConn(ctx context.Context, l *link, timeout time.Duration, up, down *limit.Limiter, trace func(string)) (*conn, error) {
 	c := &conn{link: l}
 	c.ctx, c.cancel = context.WithCancelCause(context.Background())
 	stop := context.AfterFunc(ctx, func() { c.kill(ctx.Err()) })
 	timer := time.AfterFunc(timeout, func() { c.kill(errors.New("no answer to the start of SFTP")) })
 	client, err := sftp.NewClientPipe(
-		&meter{c: c, r: l.r, limit: down}, &meter{c: c, w: l.w, limit: up},
+		&meter{c: c, r: l.r, limit: down}, &meter{c: c, w: l.w, limit: up, trace: tracer{tell: trace}},
 		sftp.UseConcurrentReads(true), sftp.MaxConcurrentRequestsPerFile(64))
 	timer.Stop()
 	if l.ready != nil {
@@ -239,6 +239,7 @@ type meter struct {
 	r     io.Reader
 	w     io.WriteCloser
 	limit *limit.Limiter
+	trace tracer // of what is written; the client writes one packet at a time
 }
 
 func (m *meter) Read(p []byte) (int, error) {
@@ -254,6 +255,7 @@ func (m *meter) Write(p []byte) (int, error) {
 	if err := m.wait(len(p)); err != nil {
 		return 0, err
 	}
+	m.trace.see(p)
 	n, err := m.w.Write(p)
 	m.c.moved.Add(int64(n))
 	return n, err

@@ -3,6 +3,7 @@ package sftp
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"iter"
 	"os"
@@ -14,8 +15,7 @@ import (
 )
 
 const (
-	// maxReadings bounds how often one listing reads a directory. It is at
-	// least two.
+	// maxReadings bounds how often one listing reads a directory.
 	maxReadings = 4
 
 	// maxAhead is how many directories are read before it is their turn.
@@ -134,13 +134,22 @@ func sortKey(e os.FileInfo) string {
 // directory, where a reading that is under way does not meet it. Therefore the
 // directory is read at least twice, until a reading meets nothing new, and
 // what any of them met is returned.
+//
+// An entry is visible before whoever made it has synced the directory. Callers
+// act upon what they see, so the directory is synced after each reading that
+// met something new, while the next one is under way.
 func (s *Store) entries(ctx context.Context, rel string) ([]os.FileInfo, error) {
 	var list []os.FileInfo
 	err := s.retry(ctx, func(ctx context.Context, c *conn) error {
 		known := make(map[string]int)
 		list = nil
-		for i := range maxReadings {
+		more := false // the latest reading met something new
+		for i := 0; i < 2 || more && i < maxReadings; i++ {
+			synced := s.syncSeen(ctx, c, rel, more)
 			got, err := call(ctx, c, func() ([]os.FileInfo, error) { return c.client.ReadDirContext(ctx, s.dir(rel)) })
+			if serr := <-synced; serr != nil && err == nil {
+				return fmt.Errorf("sync the directory: %w", serr)
+			}
 			if errors.Is(err, fs.ErrNotExist) {
 				err = s.look(ctx, c)
 			}
@@ -156,13 +165,33 @@ func (s *Store) entries(ctx context.Context, rel string) ([]os.FileInfo, error) 
 					list = append(list, e)
 				}
 			}
-			if i > 0 && len(list) == before {
-				break
-			}
+			more = len(list) > before
 		}
-		return nil
+		return <-s.syncSeen(ctx, c, rel, more)
 	})
 	return list, err
+}
+
+// syncSeen makes the entries of the sub-directory rel durable in the background
+// and then sends the outcome, or sends nil at once if there is nothing to do.
+// Who may only read is not allowed to, and does nothing that depends on it.
+func (s *Store) syncSeen(ctx context.Context, c *conn, rel string, needed bool) <-chan error {
+	done := make(chan error, 1)
+	if !needed {
+		done <- nil
+		return done
+	}
+	go func() {
+		err := syncDir(ctx, c, s.dir(rel))
+		if err == nil {
+			err = s.entryDurable(ctx, c, rel)
+		}
+		if errors.Is(err, fs.ErrPermission) || errors.Is(err, fs.ErrNotExist) { // or the directory is gone
+			err = nil
+		}
+		done <- err
+	}()
+	return done
 }
 
 // saneName refuses what no directory can hold, from servers that say so.

@@ -84,6 +84,10 @@ type Config struct {
 	// any goroutine. Nil: nobody is told.
 	Warn func(message string)
 
+	// Trace is called before every request of SFTP with its name ("write",
+	// "fsync"), concurrently. Nil: nobody is told.
+	Trace func(request string)
+
 	Connections int           // at most; 0: 3
 	Retries     int           // repetitions of a request after temporary failures; 0: 10 (about a minute), < 0: none
 	Timeout     time.Duration // of connecting, and of silence of the network; 0: a minute. A single request may take 5 times as long.
