@@ -84,15 +84,18 @@ const (
 	cachedSegments = 48      // decoded segments of up to cacheableRaw bytes
 	cacheableRaw   = 1 << 20 // a segment larger than this is one blob or a rarity
 	cachedObjects  = 1024    // packs whose derived key is kept
+	wholePacks     = 2       // packs of tree pages that are fetched at once
 )
 
 // reader fetches, opens and decodes segments.
 type reader struct {
-	be     backend.Backend
-	keys   *crypto.Keys
-	copies *cache.Cache // of tree packs; nil for none
+	be      backend.Backend
+	keys    *crypto.Keys
+	copies  *cache.Cache // of tree packs; nil for none
+	windows *windows     // how a distant store is read; nil for one at hand
 
 	tools sync.Pool // *tools
+	turns [wholePacks]sync.Mutex
 
 	mu      sync.Mutex // guards what follows
 	objects map[pack.ID]*crypto.Object
@@ -175,11 +178,18 @@ func (rd *reader) segment(ctx context.Context, t *tools, loc index.Location, dst
 	}
 	t.sealed = slices.Grow(t.sealed[:0], int(loc.Stored))[:loc.Stored]
 	name := loc.Pack.Path()
-	if rd.copies != nil && loc.Kind == crypto.BlobTree && rd.copies.ReadAt(name, t.sealed, int64(loc.SegmentOffset)) {
-		if plain, err := pack.OpenSegment(object, t.coder, loc.Segment(), t.sealed, dst); err == nil {
+	if rd.copies != nil && loc.Kind == crypto.BlobTree {
+		if plain, ok := rd.copied(object, t, &loc, dst); ok {
 			return plain, nil
 		}
-		rd.copies.Drop(name) // not what was stored: ask the store
+		// Readers of one pack wait for the first of them; and few packs are in
+		// memory at once.
+		turn := &rd.turns[loc.Pack[0]%wholePacks]
+		turn.Lock()
+		defer turn.Unlock()
+		if plain, ok := rd.copied(object, t, &loc, dst); ok {
+			return plain, nil
+		}
 	}
 	if err := rd.fetch(ctx, loc, t.sealed); err != nil {
 		return nil, readError(name, err)
@@ -191,11 +201,30 @@ func (rd *reader) segment(ctx context.Context, t *tools, loc index.Location, dst
 	return plain, nil
 }
 
+// copied opens a segment of a local copy. One that is not what was stored is
+// dropped: the store is asked.
+func (rd *reader) copied(object *crypto.Object, t *tools, loc *index.Location, dst []byte) ([]byte, bool) {
+	name := loc.Pack.Path()
+	if !rd.copies.ReadAt(name, t.sealed, int64(loc.SegmentOffset)) {
+		return nil, false
+	}
+	plain, err := pack.OpenSegment(object, t.coder, loc.Segment(), t.sealed, dst)
+	if err != nil {
+		rd.copies.Drop(name)
+		return nil, false
+	}
+	return plain, true
+}
+
 // fetch reads the sealed segment from the store. A pack of tree pages is taken
 // whole where copies are kept: more of it will be wanted.
 func (rd *reader) fetch(ctx context.Context, loc index.Location, sealed []byte) error {
 	name := loc.Pack.Path()
-	if rd.copies == nil || loc.Kind != crypto.BlobTree {
+	switch {
+	case rd.copies != nil && loc.Kind == crypto.BlobTree:
+	case rd.windows != nil:
+		return rd.windows.read(ctx, spanOf(&loc), segmentKey{loc.Pack, loc.Ordinal}, sealed)
+	default:
 		return backend.ReadRange(ctx, rd.be, name, int64(loc.SegmentOffset), sealed)
 	}
 	whole := make([]byte, loc.PackSize)
@@ -205,6 +234,25 @@ func (rd *reader) fetch(ctx context.Context, loc index.Location, sealed []byte) 
 	copy(sealed, whole[loc.SegmentOffset:])
 	rd.copies.Put(name, whole)
 	return nil
+}
+
+func spanOf(loc *index.Location) span {
+	return span{pack: loc.Pack, packSize: loc.PackSize, off: loc.SegmentOffset, length: loc.Stored}
+}
+
+// hint appends the segment of loc to those that will be read, unless it is at
+// hand.
+func (rd *reader) hint(hints []hint, loc *index.Location) []hint {
+	key := segmentKey{loc.Pack, loc.Ordinal}
+	if n := len(hints); n > 0 && hints[n-1].key == key {
+		return hints
+	}
+	rd.mu.Lock()
+	defer rd.mu.Unlock()
+	if rd.cache[key] != nil {
+		return hints
+	}
+	return append(hints, hint{spanOf(loc), key})
 }
 
 // object returns the pack's key, derived from the header that the index pins.

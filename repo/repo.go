@@ -38,7 +38,7 @@ type Env struct {
 	Warn  func(object string, err error)         // something odd that does not stop the work; may be nil
 
 	CacheDir     string // where copies of what never changes are kept; "": nowhere
-	CacheObjects bool   // keep commits, events and tree packs too: worth it where asking the store is slow
+	CacheObjects bool   // the store is distant: keep commits, events and tree packs too, and read packs in windows
 }
 
 func (e Env) withDefaults() Env {
@@ -90,7 +90,10 @@ func newRepo(be backend.Backend, env Env, keys *crypto.Keys, head crypto.ConfigH
 	}
 	r.reader = newReader(be, keys)
 	if env.CacheObjects {
-		r.reader.copies = r.cache
+		r.reader.windows = newWindows(be)
+		if env.CacheDir != "" {
+			r.reader.copies = r.cache
+		}
 	}
 	return r, nil
 }
@@ -125,7 +128,12 @@ func (r *Repo) Keys() *crypto.Keys { return r.keys }
 
 // Close closes the backend. Nothing that came from the Repo may be used
 // afterwards: its index is unmapped.
-func (r *Repo) Close() error { return errors.Join(r.be.Close(), r.cache.Close()) }
+func (r *Repo) Close() error {
+	if r.reader.windows != nil {
+		r.reader.windows.close()
+	}
+	return errors.Join(r.be.Close(), r.cache.Close())
+}
 
 // current returns the newest state that this Repo has seen, loading it when
 // there is none yet.
