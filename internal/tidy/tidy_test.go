@@ -58,6 +58,8 @@ var floors = map[string]int{
 	"repo/repair":      4,
 	"repo/stats":       4,
 
+	"internal/app/config": 5,
+
 	"internal/repotest":     5,
 	"internal/netfault":     5,
 	"internal/sim":          5,
@@ -66,8 +68,8 @@ var floors = map[string]int{
 	"backend/sftp/sftptest": 5,
 	"backend/s3/s3test":     5,
 
-	"cmd/vault": 6,
-	"bench":     6,
+	"cmd/vault": 7,
+	"bench":     7,
 }
 
 const ground = -1
@@ -75,9 +77,13 @@ const ground = -1
 // planned packages have their floor already. Once they do their work they move
 // to floors, and get their line in ARCHITECTURE.md.
 var planned = map[string]int{
-	"repo/transfer":       4,
-	"internal/app/config": 5,
-	"internal/app/run":    5,
+	"repo/transfer":         4,
+	"internal/app/source":   5,
+	"internal/app/record":   5,
+	"internal/app/run":      6,
+	"internal/app/schedule": 6,
+	"internal/app/notify":   6,
+	"internal/app/verify":   6,
 }
 
 func floorOf(pkg string) (floor int, ok bool) {
@@ -276,8 +282,8 @@ func TestSizes(t *testing.T) {
 // to 3 asks the clock. A default in a struct of options is a value, not a call.
 func TestQuietEngine(t *testing.T) {
 	forbidden := map[string]int{ // up to which floor
-		"fmt.Print": 5, "fmt.Printf": 5, "fmt.Println": 5, "os.Stdout": 5, "os.Stderr": 5, "os.Exit": 5,
-		"log.Print": 5, "log.Printf": 5, "log.Println": 5, "log.Fatal": 5, "log.Fatalf": 5,
+		"fmt.Print": 6, "fmt.Printf": 6, "fmt.Println": 6, "os.Stdout": 6, "os.Stderr": 6, "os.Exit": 6,
+		"log.Print": 6, "log.Printf": 6, "log.Println": 6, "log.Fatal": 6, "log.Fatalf": 6,
 		"time.Now": 3, "time.Since": 3, "time.Until": 3, "time.Sleep": 3,
 	}
 	for _, f := range module(t) {
