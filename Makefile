@@ -4,6 +4,8 @@ GO      ?= go
 SRC     ?= $(shell $(GO) env GOROOT)/src
 FUZZTIME ?= 30s
 KILLS   ?= 5000
+SCALE   ?= 1
+ROUNDS  ?= 3
 BUILD   := build
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
 
@@ -21,9 +23,9 @@ LINUX_ONLY := vault/snapshot/archive
 timed = @s=$$(date +%s); { $(2); } || { echo "== $(1): FAILED" >&2; exit 1; }; \
 	echo "== $(1): $$(($$(date +%s) - s)) s"
 
-.PHONY: help run build test packages fmt vet cross race race-all unit lint fuzz model sim sim-long golden bench clean torture
+.PHONY: help run build test packages fmt vet cross race race-all unit lint fuzz model sim sim-long golden bench bench-peers clean torture
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: build ## do the main job on an embedded repository: back up SRC=/any/path twice, restore, compare, check
 	@.ci/demo $(BUILD)/vault "$(SRC)" $(BUILD)/demo
@@ -80,6 +82,9 @@ golden: ## write the golden outputs of tests anew; read the diff before you comm
 
 bench: ## benchmarks of the hot paths
 	@$(GO) test -run '^$$' -bench . -benchmem ./...
+
+bench-peers: build ## compare with the restic, borg and kopia on the path (or RESTIC=path): SCALE=1 ROUNDS=3 into docs/benchmarks.md
+	@$(GO) run ./bench/peers -vault $(BUILD)/vault -scale $(SCALE) -rounds $(ROUNDS) -out docs
 
 torture: ## kill processes of the real program KILLS=5000 times, TORTURE_SEED=n repeats the choices
 	@TORTURE_KILLS=$(KILLS) $(GO) test -count=1 -v -timeout 24h ./internal/torture

@@ -68,8 +68,9 @@ var floors = map[string]int{
 	"backend/sftp/sftptest": 5,
 	"backend/s3/s3test":     5,
 
-	"cmd/vault": 7,
-	"bench":     7,
+	"cmd/vault":   7,
+	"bench":       7,
+	"bench/peers": 8,
 }
 
 const ground = -1

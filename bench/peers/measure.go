@@ -1,0 +1,236 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"syscall"
+	"time"
+
+	"vault/bench"
+)
+
+// sample is what one process took.
+type sample struct {
+	Wall, User, System time.Duration
+	Peak               int64 // bytes of memory
+}
+
+func (s sample) cpu() time.Duration { return s.User + s.System }
+
+// result is what was measured on one corpus.
+type result struct {
+	corpus  bench.Corpus
+	bytes   int64
+	files   int
+	engines []*engine
+	samples map[string]map[phase][]sample // by the name of the engine
+	size    map[string]int64              // bytes of the repository after all backups
+}
+
+// measure makes the corpus and lets the engines take turns with it.
+func measure(ctx context.Context, dir string, c bench.Corpus, engines []*engine, scale float64, rounds int) (result, error) {
+	r := result{corpus: c, engines: engines, samples: map[string]map[phase][]sample{}, size: map[string]int64{}}
+	for _, e := range engines {
+		r.samples[e.name] = map[phase][]sample{}
+	}
+	for round := range rounds {
+		top := filepath.Join(dir, c.Name)
+		if err := r.round(ctx, top, scale, round); err != nil {
+			return r, err
+		}
+		if err := os.RemoveAll(top); err != nil {
+			return r, err
+		}
+	}
+	return r, nil
+}
+
+// round measures every phase of every engine once.
+func (r *result) round(ctx context.Context, top string, scale float64, round int) error {
+	source := filepath.Join(top, "source")
+	if err := os.MkdirAll(source, 0o755); err != nil {
+		return err
+	}
+	if err := r.corpus.Make(source, scale); err != nil {
+		return fmt.Errorf("make the corpus: %w", err)
+	}
+	var err error
+	if r.bytes, r.files, err = extent(source); err != nil {
+		return err
+	}
+	places := map[*engine]place{}
+	for _, e := range r.engines {
+		p := place{repo: filepath.Join(top, e.name, "repo"), source: source, target: filepath.Join(top, e.name, "out")}
+		places[e] = p
+		if err := os.MkdirAll(p.target, 0o755); err != nil {
+			return err
+		}
+		if e.init != nil {
+			if _, err := e.run(ctx, p, e.init, top); err != nil {
+				return err
+			}
+		}
+	}
+	for at, ph := range phases {
+		if ph == changed {
+			if err := r.corpus.Change(source, scale); err != nil {
+				return fmt.Errorf("change the corpus: %w", err)
+			}
+		}
+		for i := range r.engines {
+			e := r.engines[(i+round+at)%len(r.engines)]
+			words, ok := e.phases[ph]
+			if !ok {
+				continue
+			}
+			p := places[e]
+			if e.name == "tar" {
+				if err := archive(p); err != nil {
+					return err
+				}
+			}
+			syscall.Sync()
+			if err := warm(source, ph); err != nil {
+				return err
+			}
+			s, err := e.run(ctx, p, words, cwd(p, ph))
+			if err != nil {
+				return err
+			}
+			r.samples[e.name][ph] = append(r.samples[e.name][ph], s)
+			fmt.Fprintf(os.Stderr, "%-8s %-7s %-10s %8.2f s wall %8.2f s user %8.2f s system %5d MB\n",
+				r.corpus.Name, e.name, ph, s.Wall.Seconds(), s.User.Seconds(), s.System.Seconds(), s.Peak>>20)
+			if ph == restore {
+				if err := p.compare(); err != nil {
+					return fmt.Errorf("%s: %w", e.name, err)
+				}
+			}
+		}
+	}
+	for e, p := range places {
+		if !e.limit {
+			if r.size[e.name], _, err = extent(p.repo); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// run runs the engine once.
+func (e *engine) run(ctx context.Context, p place, words []string, cwd string) (s sample, err error) {
+	cmd := exec.CommandContext(ctx, e.program, p.expand(words)...)
+	cmd.Dir = cwd
+	cmd.Env = append(os.Environ(), p.expand(e.env)...)
+	var said bytes.Buffer
+	cmd.Stderr = &said
+	start := time.Now()
+	err = cmd.Run()
+	s.Wall = time.Since(start)
+	if err != nil {
+		return s, fmt.Errorf("%v: %w\n%s", cmd.Args, err, said.Bytes())
+	}
+	usage, ok := cmd.ProcessState.SysUsage().(*syscall.Rusage)
+	if !ok {
+		return s, errors.New("this system does not account processes as Linux does")
+	}
+	s.User, s.System, s.Peak = cmd.ProcessState.UserTime(), cmd.ProcessState.SystemTime(), usage.Maxrss<<10
+	return s, nil
+}
+
+// cwd is the target for a restore, since some know no other.
+func cwd(p place, ph phase) string {
+	if ph == restore {
+		return p.target
+	}
+	return filepath.Dir(p.repo)
+}
+
+// archive writes the tar from which the limit of a restore is measured.
+func archive(p place) error {
+	out, err := exec.Command("tar", "-cf", p.repo+".tar", "-C", p.source, ".").CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("tar: %w: %s", err, out)
+	}
+	return nil
+}
+
+// warm brings the corpus into the page cache for the phases that read it.
+func warm(source string, ph phase) error {
+	if ph == restore || ph == checking {
+		return nil
+	}
+	return exec.Command("tar", "-cf", "/dev/null", "--sparse", "-C", source, ".").Run()
+}
+
+// compare wants the corpus below the target, wherever the engine has put it, and removes it.
+func (p place) compare() error {
+	name, want := "", ""
+	err := filepath.WalkDir(p.source, func(path string, d fs.DirEntry, err error) error {
+		if err == nil && d.Type().IsRegular() {
+			name, want = filepath.Base(path), path
+			return fs.SkipAll
+		}
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	inside, _ := filepath.Rel(p.source, want)
+	got := ""
+	err = filepath.WalkDir(p.target, func(path string, d fs.DirEntry, err error) error {
+		if err == nil && filepath.Base(path) == name && len(path) > len(inside) && path[len(path)-len(inside):] == inside {
+			got = path[:len(path)-len(inside)-1]
+			return fs.SkipAll
+		}
+		return err
+	})
+	if err != nil || got == "" {
+		return errors.Join(err, fmt.Errorf("the restored tree has no %s", inside))
+	}
+	if out, err := exec.Command("diff", "-rq", p.source, got).CombinedOutput(); err != nil {
+		return fmt.Errorf("the restored tree differs: %w: %.500s", err, out)
+	}
+	return os.RemoveAll(p.target)
+}
+
+// extent returns the size of a tree, and how many files it has.
+func extent(dir string) (total int64, files int, err error) {
+	err = filepath.WalkDir(dir, func(_ string, d fs.DirEntry, err error) error {
+		if err != nil || !d.Type().IsRegular() {
+			return err
+		}
+		info, err := d.Info()
+		if err == nil {
+			total, files = total+info.Size(), files+1
+		}
+		return err
+	})
+	return total, files, err
+}
+
+// median returns the sample whose wall time is in the middle, with the medians of
+// the others.
+func median(s []sample) sample {
+	middle := func(of func(sample) int64) int64 {
+		v := make([]int64, len(s))
+		for i := range s {
+			v[i] = of(s[i])
+		}
+		slices.Sort(v)
+		return v[len(v)/2]
+	}
+	return sample{
+		Wall:   time.Duration(middle(func(s sample) int64 { return int64(s.Wall) })),
+		User:   time.Duration(middle(func(s sample) int64 { return int64(s.User) })),
+		System: time.Duration(middle(func(s sample) int64 { return int64(s.System) })),
+		Peak:   middle(func(s sample) int64 { return s.Peak }),
+	}
+}
