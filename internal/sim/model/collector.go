@@ -47,6 +47,10 @@ func (m *model) collector(s *state, i int) {
 		}
 		p.named |= t.segsOf(p.vis &^ p.live)
 		p.pc = cList
+		if kept := p.vis & t.checkpoints &^ p.dropped; m.cfg.DropKept && kept != 0 && p.role == Collector {
+			u := m.fork(t, i)
+			u.procs[i].dropped |= kept
+		}
 	case cCollect:
 		if m.mutant == CollectedAppended && t.eventCount(p.todo) < 4 {
 			p.limit = t.eventCount(p.todo)

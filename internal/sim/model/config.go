@@ -15,6 +15,7 @@ const (
 	Chain      // the session ends in the checkpoint, a new one goes on
 	Beside     // a second session makes the checkpoint; the commit names new segments for everything
 	BesideRest // likewise, but the commit names only what the checkpoint does not
+	Periodic   // as BesideRest, again and again: after any segment, and when the session is lost to a collection
 )
 
 // Proc describes one process.
@@ -25,7 +26,8 @@ type Proc struct {
 	Later   uint8   // writer: those of them that it meets after the checkpoint
 	Tree    uint8   // writer: the one of them that is the tree over all others
 	Parents bool    // writer: takes over from parents without look-up
-	Mode    uint8   // writer: Plain, Beside or Chain
+	Mode    uint8   // writer: what it does about checkpoints
+	Marks   uint8   // writer, Periodic: checkpoints of a session, at most
 	Target  uint8   // forgetter, reader: the backup
 	Script  []uint8 // forgetter: event kinds
 	Twice   bool    // reader: tries again once although nothing has moved
@@ -60,6 +62,7 @@ type Config struct {
 	KillAny      bool   // a collector may also settle sessions of the newest generation
 	GiveUp       bool   // a writer may give up on a commit that timed out
 	TrustBeside  bool   // checkpoints beside a session are taken over from like any parent
+	DropKept     bool   // collectors may drop any checkpoint, without an event
 
 	Large bool // only explored with -model.large
 }

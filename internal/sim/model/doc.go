@@ -7,7 +7,7 @@
 // # What is modelled
 //
 // Writers (sessions, packs, index segments, commits, parents taken over
-// without look-up, retries after killed, two designs of checkpoints),
+// without look-up, retries after killed, three designs of checkpoints),
 // collectors (plan, adopt, settle, re-read, rescue, done, one deletion a step),
 // folders (collections that condemn nothing), forgetters and readers. One step
 // is one request that changes something, or one listing together with the
@@ -52,6 +52,15 @@
 //     the newest plan; and if the final commit does not name the segments that
 //     the checkpoint names, since a collection may have merged and deleted
 //     them. It names the rest only, or new segments for everything.
+//   - Several of them, one after the other ([Periodic]), are safe under the same
+//     conditions, for each segment by itself, so that one that a plan has caught
+//     is left to the commit; also when the session has been killed or is void by
+//     then, which replaces the reuse of packs from memory: the next session
+//     looks everything up. Where the outcome of a checkpoint is not known, its
+//     segments may neither be named by the commit nor be left to the checkpoint:
+//     new segments name their packs. Mutants unknown-left, unknown-named.
+//   - A collector may drop checkpoints when it likes, without an event before:
+//     nobody was told that they are safe.
 //   - The packs may be checked between the listings of gc/ around the creation
 //     of a session, or after; not before. Whether a checkpoint beside the
 //     session is void need not be asked: its generation is not lower than the

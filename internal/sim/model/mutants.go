@@ -45,6 +45,9 @@ const (
 	BesideUnchecked
 	BesideNotLive
 	BesideSameSegments
+	UnknownLeft
+	UnknownNamed
+	PeriodicRemembers
 
 	// Visibility
 	NoVoidRule
@@ -136,6 +139,19 @@ func Cases() []Case {
 		{BesideUnchecked, "beside-unchecked", "a checkpoint names whatever the session has put", "rest", false},
 		{BesideNotLive, "beside-not-live", "what only a checkpoint names is not rescued from condemned packs", "rest", false},
 		{BesideSameSegments, "beside-same-segments", "the commit names the index segments of its checkpoint again", "rest", false},
+
+		{BesideNoSession, "periodic-no-session", "the same, of periodic checkpoints", "periodic", false},
+		{BesideNoRelist, "periodic-no-relist", "the same, of periodic checkpoints", "periodic-found", false},
+		{BesideCheckedEarly, "periodic-checked-early", "the same, of periodic checkpoints", "periodic", false},
+		{BesideAnyGeneration, "periodic-any-generation", "the same, of periodic checkpoints", "periodic", false},
+		{BesidePacks, "periodic-packs", "the same, of periodic checkpoints", "periodic", false},
+		{BesideSegments, "periodic-segments", "the same, of periodic checkpoints", "periodic-found", false},
+		{BesideUnchecked, "periodic-unchecked", "the same, of periodic checkpoints", "periodic", false},
+		{BesideNotLive, "periodic-not-live", "the same, of periodic checkpoints", "periodic", false},
+		{BesideSameSegments, "periodic-same-segments", "the same, of periodic checkpoints", "periodic", false},
+		{UnknownLeft, "unknown-left", "the commit leaves segments to a checkpoint of which nobody knows whether it landed", "periodic-unknown", false},
+		{UnknownNamed, "unknown-named", "the commit names segments of a checkpoint of which nobody knows whether it landed", "periodic-unknown", false},
+		{PeriodicRemembers, "periodic-remembers", "after killed, what the old session has put counts as found", "periodic", false},
 
 		{NoVoidRule, "no-void-rule", "a commit counts whenever it lands", "late", false},
 		{VoidTooWide, "void-too-wide", "a commit of the generation of the newest done is void, too", "dedup", false},

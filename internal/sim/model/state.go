@@ -63,9 +63,9 @@ type process struct {
 	done, plan uint8 // newest seen
 	round      uint8 // sessions or collections left; position in a script
 	limit      uint8 // newest generation under which own packs are reusable
-	phase      uint8 // 1 after the checkpoint
+	phase      uint8 // 1 after the checkpoint; Periodic: how many were tried
 	blobs      uint8 // to be put now
-	later      uint8 // to be put after the checkpoint
+	later      uint8 // to be put after the checkpoint; Periodic: 1 if the session is lost
 	taken      uint8 // what an earlier session of the run found (mutants)
 	vis, live  uint8 // commits seen; listed in the done seen
 	dropped    uint8 // of the plan

@@ -82,7 +82,7 @@ func (m *model) decide(t *state, i int) {
 	}
 	p.mem = 0
 	p.blobs = spec.Need &^ known
-	if spec.Mode != Plain && p.phase == 0 {
+	if spec.Mode != Plain && spec.Mode != Periodic && p.phase == 0 {
 		p.blobs, p.later = p.blobs&^spec.Later, p.blobs&spec.Later
 		if spec.Mode == Chain {
 			p.later, p.mem = 0, packs&^p.condemned

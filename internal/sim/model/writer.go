@@ -91,9 +91,12 @@ func (m *model) writer(s *state, i int) {
 			t.nPack++
 		}
 		t.packBlobs[id] = p.blobs
+		if m.cfg.Procs[i].Mode == Periodic {
+			t.packBlobs[id] &= -p.blobs
+		}
 		t.packs |= bit16(id)
 		p.own |= bit16(id)
-		p.blobs = 0
+		p.blobs &^= t.packBlobs[id]
 		p.pc = wSeg
 		m.duplicate(t, late{kind: latePack, id: id})
 	case wSeg:
@@ -162,6 +165,10 @@ func (p *process) forgetView() {
 // needed.
 func (m *model) stored(t *state, i int) {
 	p, spec := &t.procs[i], &m.cfg.Procs[i]
+	if spec.Mode == Periodic {
+		m.periodic(t, i)
+		return
+	}
 	switch {
 	case m.mutant == CommitBeforePacks && p.phase < 2:
 		p.phase = 2
@@ -172,8 +179,10 @@ func (m *model) stored(t *state, i int) {
 		p.pc = wSeg
 	case spec.Mode >= Beside && p.phase == 0:
 		p.pc = kStart
-		if m.mutant == BesideCheckedEarly && !m.mayCheckpoint(t, p) {
-			m.besideDone(t, i)
+		if m.mutant == BesideCheckedEarly {
+			if p.segs = m.mayCheckpoint(t, i); p.segs == 0 {
+				m.besideDone(t, i)
+			}
 		}
 	default:
 		p.pc = wCommit
@@ -193,15 +202,31 @@ func (m *model) again(t *state, i int) {
 	if m.cfg.Procs[i].Mode >= Beside {
 		p.phase = 0
 	}
+	if m.cfg.Procs[i].Mode == Periodic {
+		p.mem, p.limit = 0, 0
+		if m.mutant != PeriodicRemembers {
+			p.own = 0 // look-ups find what checkpoints name
+		}
+	}
 }
 
 // giveUp is what follows a commit that was lost to killed, or is void.
 func (m *model) giveUp(t *state, i int) {
 	p := &t.procs[i]
 	p.limit = p.n + 1
-	p.mem = 0
+	if m.cfg.Procs[i].Mode != Periodic {
+		p.mem = 0
+	}
 	if m.mutant == CheckedEarly {
 		m.mayReuse(t, p)
+	}
+	if m.cfg.Procs[i].Mode == Periodic && p.ownSegs != 0 && p.phase < m.cfg.Procs[i].Marks {
+		u := m.fork(t, i) // what the lost session has stored is worth a checkpoint, too
+		q := &u.procs[i]
+		q.pc, q.later, q.blobs, q.limit = kStart, 1, 0, 0
+		if m.mutant == BesideCheckedEarly {
+			m.checkedEarly(u, i)
+		}
 	}
 	m.again(t, i)
 }
