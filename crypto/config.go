@@ -20,9 +20,13 @@ const (
 	ConfigHeadSize = 40
 )
 
-// KnownFeatures are the bits of mandatory features that this program implements:
-// format 1 defines none.
-const KnownFeatures uint64 = 0
+// FeatureChunkerSecret is the mandatory feature of a repository whose config
+// holds the secret of the splitter, because it is another repository's, rather
+// than having it derived. Part of the format.
+const FeatureChunkerSecret uint64 = 1 << 0
+
+// KnownFeatures are the bits of mandatory features that this program implements.
+const KnownFeatures = FeatureChunkerSecret
 
 // ConfigHead is what must be known of a repository before any key is. The
 // associated data of the config and the copy in every key slot authenticate it.

@@ -264,6 +264,8 @@ func TestConfigAltered(t *testing.T) {
 				wantSort(t, err, ErrDamaged, "magic, bit %d", bit)
 			case at == 5 && (altered[5] == 1 || altered[5] == 2):
 				wantSort(t, err, ErrTampered, "algorithm, bit %d", bit)
+			case at >= 8 && at < 16 && KnownFeatures>>(bit-64)&1 == 1:
+				wantSort(t, err, ErrTampered, "known mandatory feature, bit %d", bit)
 			case at < 16:
 				wantSort(t, err, ErrUnsupported, "version, algorithm, flags or mandatory features, bit %d", bit)
 			case at < 24:

@@ -20,6 +20,11 @@ type InitOptions struct {
 	Params     Params         // DefaultParams, changed where wanted; Created and Program are filled in
 	Label      string         // shown by `key list`
 	Env        Env
+
+	// ChunkerFrom is a repository like which the new one is to cut data: it
+	// takes over the splitter's parameters and secret, and the thresholds of
+	// trees. Whoever can read the new one then knows that secret.
+	ChunkerFrom *Repo
 }
 
 // ErrExists says that the place already holds a repository.
@@ -37,6 +42,10 @@ func Init(ctx context.Context, be backend.Backend, o InitOptions) (*Repo, error)
 	env := o.Env.withDefaults()
 	params := o.Params
 	params.Created, params.Program = env.Now(), env.Agent
+	if from := o.ChunkerFrom; from != nil {
+		params.Chunker, params.Trees = from.params.Chunker, from.params.Trees
+		params.chunkerSecret = chunkerSecret(from.keys, from.params)
+	}
 	if err := errors.Join(params.Validate(), checkPassphrase(o.Passphrase)); err != nil {
 		return nil, fmt.Errorf("init: %w", err)
 	}
@@ -73,7 +82,7 @@ func create(ctx context.Context, be backend.Backend, o InitOptions, env Env, par
 			return nil, fmt.Errorf("init: read randomness: %w", err)
 		}
 	}
-	head.AEAD = o.AEAD
+	head.AEAD, head.Mandatory = o.AEAD, params.features()
 	if head.AEAD == 0 {
 		head.AEAD = crypto.PreferredAEAD()
 	}

@@ -38,7 +38,7 @@ func Open(ctx context.Context, be backend.Backend, o OpenOptions) (*Repo, error)
 	if err != nil {
 		return nil, damaged(configName, err)
 	}
-	params, err := decodeParams(payload)
+	params, err := decodeParams(payload, f.head.Mandatory)
 	if err != nil {
 		return nil, damaged(configName, err)
 	}

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"vault/chunk"
+	"vault/crypto"
 	"vault/internal/wire"
 	"vault/pack"
 	"vault/snapshot"
@@ -24,6 +25,16 @@ type Params struct {
 
 	Sharing Sharing
 	Host    string // the one host that may use the repository, or ""
+
+	chunkerSecret [32]byte // another repository's; zero: derived from the master key
+}
+
+// features returns the mandatory features that the parameters need.
+func (p Params) features() uint64 {
+	if p.chunkerSecret != [32]byte{} {
+		return crypto.FeatureChunkerSecret
+	}
+	return 0
 }
 
 // Sharing says whether several writers may use a repository at once.
@@ -106,10 +117,16 @@ func (p Params) encode() []byte {
 	b = append(b, uint8(p.Compression))
 	b = appendThresholds(b, p.Trees)
 	b = append(b, uint8(p.Sharing))
-	return wire.AppendString(b, p.Host)
+	b = wire.AppendString(b, p.Host)
+	if p.features()&crypto.FeatureChunkerSecret != 0 {
+		b = append(b, p.chunkerSecret[:]...)
+	}
+	return b
 }
 
-func decodeParams(b []byte) (Params, error) {
+// decodeParams reads the payload of a config whose head has these mandatory
+// features.
+func decodeParams(b []byte, features uint64) (Params, error) {
 	r := wire.NewReader(b)
 	if v := r.U8(); v != 1 {
 		r.Fail("config payload version %d", v)
@@ -127,6 +144,11 @@ func decodeParams(b []byte) (Params, error) {
 	p.Trees = readThresholds(r)
 	p.Sharing = Sharing(r.U8())
 	p.Host = r.String(256)
+	if features&crypto.FeatureChunkerSecret != 0 {
+		if r.Copy(p.chunkerSecret[:]); p.chunkerSecret == [32]byte{} {
+			r.Fail("the chunker secret is zero")
+		}
+	}
 	if err := r.Done(); err != nil {
 		return Params{}, err
 	}

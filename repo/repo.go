@@ -79,7 +79,7 @@ type Repo struct {
 // newRepo builds the opened repository from what the config and a key slot
 // gave. It asks the backend nothing.
 func newRepo(be backend.Backend, env Env, keys *crypto.Keys, head crypto.ConfigHead, p Params, slot crypto.SlotID) (*Repo, error) {
-	chunker, err := chunk.New(p.Chunker, keys.ChunkerSecret())
+	chunker, err := chunk.New(p.Chunker, chunkerSecret(keys, p))
 	if err != nil {
 		return nil, &StateError{State: Damaged, Object: "config", Err: err}
 	}
@@ -96,6 +96,22 @@ func newRepo(be backend.Backend, env Env, keys *crypto.Keys, head crypto.ConfigH
 		}
 	}
 	return r, nil
+}
+
+// chunkerSecret returns the secret of the repository's splitter.
+func chunkerSecret(keys *crypto.Keys, p Params) [32]byte {
+	if p.features()&crypto.FeatureChunkerSecret != 0 {
+		return p.chunkerSecret
+	}
+	return keys.ChunkerSecret()
+}
+
+// CutsLike reports whether equal data has equal chunks in both repositories, so
+// that what is copied from one to the other deduplicates against what clients
+// back up there themselves.
+func (r *Repo) CutsLike(other *Repo) bool {
+	return r.params.Chunker == other.params.Chunker && r.params.Trees.HoleBytes == other.params.Trees.HoleBytes &&
+		chunkerSecret(r.keys, r.params) == chunkerSecret(other.keys, other.params)
 }
 
 // ID returns the repository's id.

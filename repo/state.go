@@ -156,9 +156,6 @@ func findKeys(ctx context.Context, be backend.Backend) (f found, err error) {
 	if f.head, err = crypto.ParseConfigHead(f.config); err != nil {
 		return f, damaged(configName, err)
 	}
-	if f.head.Mandatory != 0 {
-		return f, damaged(configName, fmt.Errorf("%w: feature bits %#x", crypto.ErrUnsupported, f.head.Mandatory))
-	}
 	f.slots, err = readSlots(ctx, be, f.head)
 	return f, err
 }

@@ -48,7 +48,7 @@ func (r *Repo) checkConfig(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	_, err = decodeParams(payload)
+	_, err = decodeParams(payload, f.head.Mandatory)
 	return err
 }
 

@@ -56,7 +56,8 @@ type Backup struct {
 	Volumes  []Volume           // by name
 }
 
-// Origin says which backup of which repository a copy comes from.
+// Origin says which backup of which repository a copy comes from: of a copy's
+// copy, the one that the first was made of.
 type Origin struct {
 	Repo crypto.RepoID
 	ID   crypto.SessionID

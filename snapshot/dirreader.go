@@ -46,6 +46,10 @@ func (d *DirReader) SeekTo(name string) {
 	d.pages.skipTo = name
 }
 
+// Suspend gives back the memory of the pages; the next call of Next reads them
+// again. The node last returned becomes invalid.
+func (d *DirReader) Suspend() { d.pages.suspend() }
+
 // Next returns the next entry, or io.EOF after the last. The node and all that
 // it refers to are valid until the next call: Clone keeps it. Any other error
 // is final; entries returned before it are right as far as they go.

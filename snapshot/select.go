@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"vault/crypto"
 )
 
 // ErrNoBackup reports that nothing matches a selection.
@@ -149,22 +151,22 @@ func (e *AmbiguousError) Error() string {
 
 // ByPrefix returns the backup whose ID, or the volume whose snapshot id, begins
 // with prefix: 1 to 26 digits of Crockford's base 32 in either case, O read as 0
-// and I and L as 1. Several matches are an *AmbiguousError, none is ErrNoBackup.
+// and I and L as 1. If there is none, it returns the copy of a backup whose ID, or
+// snapshot id, in the repository where it comes from begins so. Several matches
+// are an *AmbiguousError, none is ErrNoBackup.
 func ByPrefix(backups []*Backup, prefix string) (Match, error) {
 	p, ok := normalID(prefix)
 	if !ok {
 		return Match{}, fmt.Errorf("%.40q is not the beginning of an id: %w", prefix, ErrNoBackup)
 	}
-	var found []Match
-	for _, b := range backups {
-		if strings.HasPrefix(b.ID.String(), p) {
-			found = append(found, Match{Backup: b})
-		}
-		for i := range b.Volumes {
-			if v := &b.Volumes[i]; strings.HasPrefix(v.SnapshotID(b).String(), p) {
-				found = append(found, Match{Backup: b, Volume: v})
+	found := matches(backups, p, func(b *Backup) (crypto.SessionID, bool) { return b.ID, true })
+	if len(found) == 0 {
+		found = matches(backups, p, func(b *Backup) (crypto.SessionID, bool) {
+			if b.Origin == nil {
+				return crypto.SessionID{}, false
 			}
-		}
+			return b.Origin.ID, true
+		})
 	}
 	switch len(found) {
 	case 0:
@@ -174,6 +176,26 @@ func ByPrefix(backups []*Backup, prefix string) (Match, error) {
 	}
 	slices.SortFunc(found, func(a, b Match) int { return cmp.Compare(a.ID(), b.ID()) })
 	return Match{}, &AmbiguousError{Prefix: prefix, Candidates: found}
+}
+
+// matches returns what has an id that begins with prefix, if a backup has the ID
+// that id returns.
+func matches(backups []*Backup, prefix string, id func(*Backup) (crypto.SessionID, bool)) (found []Match) {
+	for _, b := range backups {
+		sid, ok := id(b)
+		if !ok {
+			continue
+		}
+		if strings.HasPrefix(sid.String(), prefix) {
+			found = append(found, Match{Backup: b})
+		}
+		for i := range b.Volumes {
+			if v := &b.Volumes[i]; strings.HasPrefix(VolumeID(sid, v.Name).String(), prefix) {
+				found = append(found, Match{Backup: b, Volume: v})
+			}
+		}
+	}
+	return found
 }
 
 // normalID brings the beginning of an id into the one form in which ids are

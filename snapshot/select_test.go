@@ -92,6 +92,34 @@ func TestLatest(t *testing.T) {
 	}
 }
 
+// TestByOrigin: a copy is found by the ids of its origin, which never hide a
+// backup's own.
+func TestByOrigin(t *testing.T) {
+	all := sample()
+	far := crypto.SessionID{9, 9, 9}
+	all[2].Origin = &Origin{ID: far}
+	all[3].Origin = &Origin{ID: all[0].ID}
+	volume := all[2].Volumes[0].Name
+	for p, want := range map[string]Match{
+		far.String():                        {Backup: all[2]},
+		far.Short():                         {Backup: all[2]},
+		VolumeID(far, volume).String():      {Backup: all[2], Volume: &all[2].Volumes[0]},
+		all[0].ID.String():                  {Backup: all[0]},
+		all[3].ID.String():                  {Backup: all[3]},
+		all[2].ID.String():                  {Backup: all[2]},
+		VolumeID(all[2].ID, volume).Short(): {Backup: all[2], Volume: &all[2].Volumes[0]},
+	} {
+		if m, err := ByPrefix(all, p); err != nil || m != want {
+			t.Errorf("%s: %+v, %v, want %+v", p, m, err, want)
+		}
+	}
+	all[1].Origin = &Origin{ID: far}
+	var amb *AmbiguousError
+	if _, err := ByPrefix(all, far.String()); !errors.As(err, &amb) {
+		t.Errorf("two copies: %v", err)
+	}
+}
+
 func TestByPrefix(t *testing.T) {
 	all := sample()
 	text := all[0].ID.String() // 0000000040 0...

@@ -80,6 +80,13 @@ func params(w *walker) {
 	})
 }
 
+// paramsAndSecret is the payload of a config that brings the splitter's secret.
+func paramsAndSecret(w *walker) {
+	params(w)
+	f := w.fixed("chunker secret", 32)
+	f.Value, f.Bytes = "not shown", nil
+}
+
 func session(w *walker) {
 	w.version()
 	w.any64("generation")

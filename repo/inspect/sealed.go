@@ -155,7 +155,11 @@ func (o *object) config() {
 		return
 	}
 	ad := "config" + string(o.data[:crypto.ConfigHeadSize])
-	o.envelope(w.inside(w.b[w.r.Offset():][:n], w.at()), crypto.KindConfig, ad, params)
+	payload := params
+	if h, err := crypto.ParseConfigHead(o.data); err == nil && h.Mandatory&crypto.FeatureChunkerSecret != 0 {
+		payload = paramsAndSecret
+	}
+	o.envelope(w.inside(w.b[w.r.Offset():][:n], w.at()), crypto.KindConfig, ad, payload)
 	w.r.Fixed(n)
 	o.checksum(w)
 }
