@@ -5,6 +5,7 @@ import (
 	"sync/atomic"
 
 	"vault/crypto"
+	"vault/pack"
 )
 
 // Marks is a set of rows of an Index: one bit a row, so that a collection can
@@ -80,4 +81,45 @@ func (m *Marks) Rows() iter.Seq[Row] {
 			}
 		}
 	}
+}
+
+// RowsIn yields the rows of the packs that are wanted. Going through the others
+// costs about a nanosecond a row; wanted is called once for each pack of a segment.
+func (m *Marks) RowsIn(wanted func(pack.ID) bool) iter.Seq[Row] {
+	return func(yield func(Row) bool) {
+		for s := range m.x.Segments() {
+			in := s.segmentsOf(wanted)
+			if in == nil {
+				continue
+			}
+			bits := m.bits[s]
+			for i := range s.n {
+				if g := le.Uint32(s.rows[i*rowSize+32:]); int(g) >= len(in) || !in[g] {
+					continue
+				}
+				loc, ok := s.location(i)
+				if ok && !yield(Row{s.name(i), loc, bits[i/64].Load()>>(i%64)&1 == 1}) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// segmentsOf tells for each segment row whether its pack is wanted; nil if none is.
+func (s *Segment) segmentsOf(wanted func(pack.ID) bool) []bool {
+	packs, some := make([]bool, s.NumPacks()), false
+	for i := range packs {
+		packs[i] = wanted(pack.ID(s.packs[i*packSize:][:32]))
+		some = some || packs[i]
+	}
+	if !some {
+		return nil
+	}
+	in := make([]bool, len(s.segments)/segmentSize)
+	for i := range in {
+		n := le.Uint32(s.segments[i*segmentSize:])
+		in[i] = int(n) < len(packs) && packs[n]
+	}
+	return in
 }

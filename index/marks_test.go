@@ -2,11 +2,13 @@ package index
 
 import (
 	"math/rand/v2"
+	"reflect"
 	"sync"
 	"sync/atomic"
 	"testing"
 
 	"vault/crypto"
+	"vault/pack"
 )
 
 // TestMarks marks half of the blobs from several goroutines: each is marked in
@@ -78,6 +80,39 @@ func TestMarks(t *testing.T) {
 				t.Error("known as another kind")
 			}
 			break
+		}
+	}
+}
+
+// TestRowsIn yields the rows of some packs, as going through all of them would.
+func TestRowsIn(t *testing.T) {
+	rng := rand.New(rand.NewPCG(5, 6))
+	m := model{}
+	x := New()
+	for range 12 {
+		p := randomPack(rng, 3, 40, m.ids())
+		m.add(p)
+		x = x.With(segment(t, encode(t, p)))
+	}
+	marks := x.NewMarks()
+	for row := range marks.Rows() {
+		if row.ID[1]%3 == 0 {
+			marks.Mark(row.Kind, row.ID)
+		}
+	}
+	for _, share := range []byte{0, 1, 64, 128, 255} {
+		wanted := func(id pack.ID) bool { return id[0] < share }
+		var want, got []Row
+		for row := range marks.Rows() {
+			if wanted(row.Pack) {
+				want = append(want, row)
+			}
+		}
+		for row := range marks.RowsIn(wanted) {
+			got = append(got, row)
+		}
+		if !reflect.DeepEqual(got, want) {
+			t.Errorf("packs below %d: %d rows, want %d", share, len(got), len(want))
 		}
 	}
 }

@@ -31,6 +31,9 @@ type Collection struct {
 	packs    map[pack.ID]int64     // listed before the roots were read
 	segments map[[32]byte]struct{} // likewise
 
+	judge *reader // reads from the store itself, never from a cache's copies
+	blob  []byte  // what it has read last
+
 	salvage *salvage // what a repair needs beside; nil for a collection
 	closed  bool     // by this one
 }
@@ -518,6 +521,31 @@ func (c *Collection) Rescuer(ctx context.Context) (*Writer, error) {
 	}
 	w.start(ctx, index.New(), nil)
 	return w, nil
+}
+
+// Kept reports whether a pack that stays holds the blob: it has been read there,
+// from the store, and its name checked. What the index says is not enough to drop
+// a copy - the other one may be damaged or gone.
+func (c *Collection) Kept(ctx context.Context, kind crypto.BlobKind, id crypto.ID) (bool, error) {
+	for loc := range c.Index().Lookup(id) {
+		if loc.Kind != kind || c.Condemned(loc.Pack) {
+			continue
+		}
+		if c.judge == nil {
+			c.judge = newReader(c.r.be, c.r.keys)
+		}
+		blob, err := c.judge.blob(ctx, loc, id, c.blob[:0])
+		switch {
+		case err == nil:
+			c.blob = blob
+			return true, nil
+		case ctx.Err() != nil:
+			return false, ctx.Err()
+		case StateOf(err) != Damaged:
+			return false, err
+		}
+	}
+	return false, nil
 }
 
 // Close publishes the new index and with it everything that the generation

@@ -11,7 +11,6 @@ package gc
 import (
 	"context"
 	"errors"
-	"fmt"
 	"math"
 	"runtime"
 	"slices"
@@ -262,69 +261,4 @@ func markAll(ctx context.Context, r *repo.Repo, c *repo.Collection, marks *index
 // settle waits for sessions that show signs of life.
 func settle(ctx context.Context, c *repo.Collection, o Options) error {
 	return c.SettleWith(ctx, repo.Patience{For: o.Patience, Dead: o.Dead, Wait: o.Wait, Now: o.Now, Sleep: o.Sleep})
-}
-
-// rescue copies the blobs that live roots refer to out of the condemned packs,
-// and returns the index segments of the copies.
-func rescue(ctx context.Context, r *repo.Repo, c *repo.Collection, o Options) ([][32]byte, repo.Stats, error) {
-	if c.Folding() {
-		return nil, repo.Stats{}, nil
-	}
-	marks := c.Index().NewMarks()
-	if err := markAll(ctx, r, c, marks, o.Workers); err != nil {
-		return nil, repo.Stats{}, err
-	}
-	leaving := leaving(c, marks)
-	if len(leaving) == 0 {
-		return nil, repo.Stats{}, nil
-	}
-	w, err := c.Rescuer(ctx)
-	if err != nil {
-		return nil, repo.Stats{}, err
-	}
-	defer w.Abort()
-	lane := w.Lane()
-	var blob []byte
-	for _, row := range leaving {
-		if blob, err = r.Get(ctx, row.Kind, row.ID, blob); err != nil {
-			return nil, repo.Stats{}, fmt.Errorf("rescue: %w", err)
-		}
-		if _, _, err := lane.Put(ctx, row.Kind, blob); err != nil {
-			return nil, repo.Stats{}, fmt.Errorf("rescue: %w", err)
-		}
-	}
-	if err := w.Flush(); err != nil {
-		return nil, repo.Stats{}, fmt.Errorf("rescue: %w", err)
-	}
-	return w.Published(), w.Stats(), nil
-}
-
-// leaving returns the live blobs that lie in condemned packs only, in the order
-// in which they lie there, so that each segment is read once.
-func leaving(c *repo.Collection, marks *index.Marks) []index.Row {
-	var rows []index.Row
-	for row := range marks.Rows() {
-		if row.Marked && c.Condemned(row.Pack) && !elsewhere(c, row) {
-			rows = append(rows, row)
-		}
-	}
-	slices.SortFunc(rows, func(a, b index.Row) int {
-		if n := slices.Compare(a.Pack[:], b.Pack[:]); n != 0 {
-			return n
-		}
-		if a.SegmentOffset != b.SegmentOffset {
-			return int(int64(a.SegmentOffset) - int64(b.SegmentOffset))
-		}
-		return int(int64(a.Offset) - int64(b.Offset))
-	})
-	return rows
-}
-
-func elsewhere(c *repo.Collection, row index.Row) bool {
-	for loc := range c.Index().Lookup(row.ID) {
-		if loc.Kind == row.Kind && !c.Condemned(loc.Pack) {
-			return true
-		}
-	}
-	return false
 }
