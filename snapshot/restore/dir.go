@@ -37,6 +37,8 @@ type dir struct {
 	verb   Verb                // of the directory itself
 	holey  bool                // its listing could not be read to the end
 	extras map[string]struct{} // for Delete: what it had and the backup has not yet named
+	// leftovers are temporary names that it had and the backup has not yet named.
+	leftovers map[string]struct{}
 
 	// symlinks wait until everything else is done. If there are too many,
 	// the listing is read again instead.
@@ -128,8 +130,17 @@ func (c *dirCache) add(d *dir, h handle) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	d.h, d.uses = h, 1
+	d.lock()
 	c.open++
 	c.shrink()
+}
+
+// lock tells other restores that temporary names in d may be in use. On the way
+// to a volume there are none.
+func (d *dir) lock() {
+	if !d.made && (d.node != nil || d.solo) {
+		d.h.lockShared()
+	}
 }
 
 // acquire returns d's descriptor and keeps it open until release.
@@ -181,6 +192,7 @@ func (c *dirCache) reopen(d *dir) error {
 			return errMoved
 		}
 		child.h = h
+		child.lock()
 		c.open++
 		c.pin(child)
 		c.shrink()

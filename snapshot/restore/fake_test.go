@@ -192,3 +192,19 @@ func must1[T any](v T, err error) T {
 	must(err)
 	return v
 }
+
+// hooked calls before, by one goroutine at a time, before a data blob is fetched.
+type hooked struct {
+	*store
+	lock   sync.Mutex
+	before func()
+}
+
+func (h *hooked) Get(ctx context.Context, kind crypto.BlobKind, id crypto.ID, dst []byte) ([]byte, error) {
+	if kind == crypto.BlobData {
+		h.lock.Lock()
+		h.before()
+		h.lock.Unlock()
+	}
+	return h.store.Get(ctx, kind, id, dst)
+}

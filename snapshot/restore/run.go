@@ -185,7 +185,7 @@ func (w *worker) single(d *dir, v *volume, n *snapshot.Node) {
 	view := newDir(d, ".", v, nil)
 	view.solo, view.ready, view.absent = true, true, d.absent
 	view.had, view.made, view.stamp = d.had, d.made, d.stamp
-	w.entry(view, n)
+	w.withLeftovers(view, n.Name, func() { w.entry(view, n) })
 	w.dirs.drop(view)
 }
 

@@ -221,9 +221,15 @@ func (h handle) link(o object, name string) error {
 }
 
 // names lists the directory.
-func (h handle) names() ([]string, error) {
+func (h handle) names() (names []string, err error) {
+	err = h.eachName(func(name string) { names = append(names, name) })
+	return names, err
+}
+
+// eachName calls f for every name in the directory.
+func (h handle) eachName(f func(name string)) error {
 	if _, err := unix.Seek(h.fd, 0, io.SeekStart); err != nil {
-		return nil, err
+		return err
 	}
 	var names []string
 	buf := make([]byte, 32<<10)
@@ -233,11 +239,21 @@ func (h handle) names() ([]string, error) {
 			continue
 		}
 		if err != nil || n == 0 {
-			return names, err
+			return err
 		}
-		_, _, names = unix.ParseDirent(buf[:n], -1, names)
+		_, _, names = unix.ParseDirent(buf[:n], -1, names[:0])
+		for _, name := range names {
+			f(name)
+		}
 	}
 }
+
+// lockShared tells other restores that this one is at work in the directory. What
+// cannot be locked is not; nobody waits.
+func (h handle) lockShared() { unix.Flock(h.fd, unix.LOCK_SH|unix.LOCK_NB) }
+
+// lockAlone turns that into a lock which is had only if nobody else is at work.
+func (h handle) lockAlone() bool { return unix.Flock(h.fd, unix.LOCK_EX|unix.LOCK_NB) == nil }
 
 // file is an open regular file.
 type file struct{ fd int }

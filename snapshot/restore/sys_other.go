@@ -192,6 +192,19 @@ func (h handle) names() ([]string, error) {
 	return f.Readdirnames(-1)
 }
 
+// eachName calls f for every name in the directory.
+func (h handle) eachName(f func(name string)) error {
+	names, err := h.names()
+	for _, name := range names {
+		f(name)
+	}
+	return err
+}
+
+// Without locks nobody knows who else is at work.
+func (h handle) lockShared()     {}
+func (h handle) lockAlone() bool { return false }
+
 // file is an open regular file.
 type file struct {
 	f    *os.File

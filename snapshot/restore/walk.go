@@ -68,6 +68,7 @@ func (w *worker) walk(root *dir) {
 		leave(depth)
 		d := stack[depth-1]
 		delete(d.extras, n.Name)
+		delete(d.leftovers, n.Name)
 		selected := w.selected(d, n)
 		if n.Type == snapshot.Directory {
 			c, enter := w.descend(d, n, selected)
@@ -258,6 +259,8 @@ func (w *worker) entered(d *dir, h handle, st info, made bool) error {
 		for _, name := range names {
 			d.extras[name] = struct{}{}
 		}
+	} else if !made && d.node != nil {
+		d.noteLeftovers(h)
 	}
 	w.dirs.add(d, h)
 	w.dirs.release(d)
@@ -336,6 +339,7 @@ func (w *worker) finish(d *dir) {
 		return
 	}
 	defer w.dirs.release(d)
+	w.removeLeftovers(d, h)
 	if d.verb != Unchanged || w.opts.Overwrite != Never {
 		o := h.object()
 		have, err := h.info()
