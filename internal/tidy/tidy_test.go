@@ -25,6 +25,7 @@ var floors = map[string]int{
 	"internal/cache":     ground,
 	"internal/limit":     ground,
 	"internal/tidy":      ground,
+	"docs/examples":      ground,
 	"internal/fidelity":  ground,
 	"internal/sim/model": ground,
 
@@ -59,6 +60,7 @@ var floors = map[string]int{
 	"repo/stats":       4,
 
 	"internal/app/config": 5,
+	"internal/app/record": 5,
 
 	"internal/repotest":     5,
 	"internal/netfault":     5,
@@ -80,7 +82,6 @@ const ground = -1
 var planned = map[string]int{
 	"repo/transfer":         4,
 	"internal/app/source":   5,
-	"internal/app/record":   5,
 	"internal/app/run":      6,
 	"internal/app/schedule": 6,
 	"internal/app/notify":   6,
