@@ -52,7 +52,7 @@ cross: ## compile for other systems
 			$(GO) build $$($(GO) list -f '{{.ImportPath}} {{join .Deps " "}}' ./... | grep -vwF $(LINUX_ONLY) | cut -d ' ' -f 1) || exit 1; done)
 
 race: ## tests of the concurrent packages, with the race detector; campaigns are left to unit
-	$(call timed,race,CGO_ENABLED=1 $(GO) test -race -short -timeout 8m $(RACE))
+	$(call timed,race,CGO_ENABLED=1 .ci/in-memory $(GO) test -race -short -timeout 8m $(RACE))
 
 race-all: ## every test with the race detector, campaigns included; takes long
 	CGO_ENABLED=1 $(GO) test -race -timeout 60m ./...
