@@ -93,7 +93,8 @@ type Volume struct {
 	Name     string // name within the backup
 	Source   Source
 	Parent   *Parent   // nil if there is none
-	Excludes *Excludes // of a Path or a List; nil if everything is stored
+	Excludes *Excludes // of a Path, a List or a Tree; nil if everything is stored
+	IDs      *IDMap    // of a Path or a List; nil if owners are stored as they are
 }
 
 // Options are the store and the manner of a run.

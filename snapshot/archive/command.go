@@ -29,6 +29,7 @@ var killAfter = 3 * time.Second
 // Command is an Opener that runs a program and reads its standard output. The
 // program has its own process group, no standard input, and the working
 // directory Dir or that of this process. It must end with status 0.
+// Env is not recorded, so it may hold secrets.
 //
 // When the context ends the group gets SIGTERM, and SIGKILL three seconds later.
 // Processes that left the group are not reached.
@@ -37,6 +38,9 @@ type Command struct {
 	Shell string   // a script for /bin/sh -c
 	Env   []string // added to the environment, "key=value"
 	Dir   string
+
+	// Credential is as whom the program runs; nil is who runs this process.
+	Credential *syscall.Credential
 }
 
 // Describe implements Source.
@@ -77,7 +81,7 @@ func (c Command) Open(ctx context.Context) (io.ReadCloser, error) {
 	p.cmd.Env = append(os.Environ(), c.Env...)
 	p.cmd.Stderr = &p.stderr
 	p.cmd.WaitDelay = killAfter
-	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Credential: c.Credential}
 	r, w, err := os.Pipe()
 	if err != nil {
 		return nil, fmt.Errorf("make a pipe: %w", err)

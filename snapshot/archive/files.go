@@ -54,7 +54,7 @@ func (s *scan) take(f *frame, st *stat, old *snapshot.Node) error {
 // current reports whether the fields that a stat tells are those of old, which is
 // unchanged in the others.
 func (s *scan) current(st *stat, old *snapshot.Node) bool {
-	if old.Mode != st.mode&0o7777 || old.UID != st.uid || old.GID != st.gid || old.Links != st.links() ||
+	if old.Mode != st.mode&0o7777 || old.UID != s.names.ids.user(st.uid) || old.GID != s.names.ids.group(st.gid) || old.Links != st.links() ||
 		old.User != s.names.user(st.uid) || old.Group != s.names.group(st.gid) {
 		return false
 	}

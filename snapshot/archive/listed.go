@@ -12,21 +12,31 @@ import (
 	"vault/snapshot"
 )
 
-// List is a Source of paths that somebody has listed: a tree that begins at the
-// root of the file system and has nothing but these, with everything below those
+// List is a Source of paths that somebody has listed: a tree that begins at Base and
+// has nothing but these, with everything below those
 // that are directories, and the directories on the way to them. So it is restored
-// as it lies, below any target, and the next list is compared with it.
+// as it lies, below any target, and the next list is compared with it. Base is the
+// root of the file system, if nothing else is given.
 //
 // A directory on the way need not be readable. If it is a symbolic link it is
 // followed, and stored as the directory that it leads to. Its own ignore files and
 // markers do not count. A path that does not exist is a problem; if none does the
 // volume fails.
 type List struct {
-	Paths []string // absolute; sorted or not
+	Base  string   // absolute; "" for "/"
+	Paths []string // absolute, Base or below it; sorted or not
+}
+
+// base returns where the tree begins, clean.
+func (l List) base() string {
+	if l.Base == "" {
+		return "/"
+	}
+	return path.Clean(l.Base)
 }
 
 // Describe implements Source.
-func (l List) Describe() (snapshot.VolumeKind, string) { return snapshot.VolumePath, "/" }
+func (l List) Describe() (snapshot.VolumeKind, string) { return snapshot.VolumePath, l.base() }
 
 // A branch is the listed paths that begin with one directory.
 type branch struct {
@@ -34,14 +44,20 @@ type branch struct {
 	at    int      // where what follows the directory begins in each
 }
 
-// newBranch returns the branch of the root of the file system. Paths is not kept.
-func newBranch(paths []string) (*branch, error) {
-	b := &branch{paths: make([]string, len(paths)), at: 1}
+// newBranch returns the branch of a directory. Paths is not kept.
+func newBranch(base string, paths []string) (*branch, error) {
+	b := &branch{paths: make([]string, len(paths)), at: len(base) + 1}
+	if base == "/" {
+		b.at = 1
+	}
 	for i, p := range paths {
 		if !path.IsAbs(p) || strings.IndexByte(p, 0) >= 0 {
 			return nil, fmt.Errorf("%w: the listed path %q is not absolute, or has a NUL byte", errOptions, p)
 		}
 		b.paths[i] = path.Clean(p)
+		if base != "/" && b.paths[i] != base && !strings.HasPrefix(b.paths[i], base+"/") {
+			return nil, fmt.Errorf("%w: the listed path %q is not below %q", errOptions, p, base)
+		}
 	}
 	slices.SortFunc(b.paths, comparePaths)
 	b.paths = slices.Compact(b.paths)
@@ -112,14 +128,18 @@ func (r *run) list(src List, v *Volume, vol *snapshot.Volume) error {
 		r.problem(vol, ".", errors.New("no path is listed"))
 		return nil
 	}
-	b, err := newBranch(src.Paths)
+	base := src.base()
+	if !path.IsAbs(base) {
+		return fmt.Errorf("%w: the base %q of a list is not absolute", errOptions, src.Base)
+	}
+	b, err := newBranch(base, src.Paths)
 	if err != nil {
 		return err
 	}
 	if b.whole() {
-		return r.path("/", nil, v, vol)
+		return r.path(base, nil, v, vol)
 	}
-	return r.path("/", b, v, vol)
+	return r.path(base, b, v, vol)
 }
 
 var (

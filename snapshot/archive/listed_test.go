@@ -24,7 +24,7 @@ func fromList(t *testing.T, dir string, x *Excludes, names ...string) (string, R
 	for _, n := range names {
 		paths = append(paths, filepath.Join(dir, n))
 	}
-	r := archive(t, options(t, m), Volume{Name: "/", Source: List{paths}, Excludes: x})
+	r := archive(t, options(t, m), Volume{Name: "/", Source: List{Paths: paths}, Excludes: x})
 	checkEncodes(t, r.Volumes)
 	if r.Volumes[0].Root == nil {
 		return "", r
@@ -101,7 +101,7 @@ func TestList(t *testing.T) {
 	}
 	if got, _ := fromList(t, dir, nil, "link/c"); got == "link link/c" {
 		m := newMemory()
-		r := archive(t, options(t, m), Volume{Source: List{[]string{dir + "/link/c"}}})
+		r := archive(t, options(t, m), Volume{Source: List{Paths: []string{dir + "/link/c"}}})
 		if n := tree(t, m, r.Volumes[0].Root)[dir[1:]+"/link"]; n.Type != snapshot.Directory {
 			t.Errorf("a link on the way is stored as %v", n.Type)
 		}
@@ -132,7 +132,7 @@ func TestListParent(t *testing.T) {
 		for _, l := range list {
 			paths = append(paths, filepath.Join(dir, l))
 		}
-		v := archive(t, o, Volume{Source: List{paths}, Parent: p}).Volumes[0]
+		v := archive(t, o, Volume{Source: List{Paths: paths}, Parent: p}).Volumes[0]
 		mustComplete(t, v)
 		return v
 	}
@@ -165,12 +165,12 @@ func TestListOneFileSystem(t *testing.T) {
 	m := newMemory()
 	o := options(t, m)
 	o.OneFileSystem = true
-	v := archive(t, o, Volume{Source: List{[]string{dir}}}).Volumes[0]
+	v := archive(t, o, Volume{Source: List{Paths: []string{dir}}}).Volumes[0]
 	if tree(t, m, v.Root)[dir[1:]+"/file"] == nil {
 		t.Error("a listed directory on another file system is empty")
 	}
 	o.Select = func(path string, n *snapshot.Node) bool { return path == "dev" || strings.HasPrefix(path, "dev/shm") }
-	v = archive(t, o, Volume{Source: List{[]string{"/dev"}}}).Volumes[0]
+	v = archive(t, o, Volume{Source: List{Paths: []string{"/dev"}}}).Volumes[0]
 	if got := listed(t, m, v.Root); got != "dev dev/shm" {
 		t.Errorf("below a listed directory another file system was entered, or not stored: %q", got)
 	}
@@ -178,7 +178,7 @@ func TestListOneFileSystem(t *testing.T) {
 
 func TestListNotAbsolute(t *testing.T) {
 	for _, p := range []string{"a", "", "./a", "/a\x00b"} {
-		if _, err := Run(t.Context(), options(t, newMemory()), []Volume{{Source: List{[]string{"/", p}}}}); err == nil {
+		if _, err := Run(t.Context(), options(t, newMemory()), []Volume{{Source: List{Paths: []string{"/", p}}}}); err == nil {
 			t.Errorf("%q is accepted", p)
 		}
 	}
@@ -197,7 +197,7 @@ func TestBranch(t *testing.T) {
 			}
 			paths = append(paths, p)
 		}
-		b, err := newBranch(paths)
+		b, err := newBranch("/", paths)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -95,12 +95,15 @@ func (r *run) volume(v *Volume) (snapshot.Volume, error) {
 	r.seen.emit(Event{Kind: EventVolume, Path: "."})
 	before := r.added.Load()
 	r.excluded = 0
+	r.names.ids = v.IDs
 	var err error
 	switch src := v.Source.(type) {
 	case Path:
 		err = r.path(src.Path, nil, v, out)
 	case List:
 		err = r.list(src, v, out)
+	case Tree:
+		err = r.tree(src, v, out)
 	case Opener:
 		err = r.stream(src, v.Parent, out)
 	default:

@@ -9,7 +9,7 @@ import (
 	"vault/snapshot"
 )
 
-// Source is what a volume is read from: a Path, or an Opener.
+// Source is what a volume is read from: a Path, a List, a Tree or an Opener.
 type Source interface {
 	// Describe returns the kind and the text by which the backup records it.
 	Describe() (kind snapshot.VolumeKind, source string)

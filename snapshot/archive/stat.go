@@ -100,7 +100,7 @@ func (s *stat) same(t *stat) bool {
 func (s *stat) fill(n *snapshot.Node, names *names) {
 	n.Type = s.kind()
 	n.Mode = s.mode & 0o7777
-	n.UID, n.GID = s.uid, s.gid
+	n.UID, n.GID = names.ids.user(s.uid), names.ids.group(s.gid)
 	n.User, n.Group = names.user(s.uid), names.group(s.gid)
 	n.MTime, n.CTime = s.mtime, s.ctime
 	n.Inode = s.ino
@@ -121,9 +121,13 @@ func (s *stat) links() uint64 {
 	return s.nlink
 }
 
-// names caches the names of users and groups. It is for one goroutine.
+// names caches the names of users and groups. It is for one goroutine, but for ids.
 type names struct {
 	users, groups map[uint32]string
+
+	// ids are those of the volume being read. Who is mapped has no name: what this
+	// system calls its number is somebody else.
+	ids *IDMap
 }
 
 const maxOwnerName = 256 // part of the format
@@ -134,6 +138,9 @@ func newNames() *names {
 
 // user returns the name of a user, "" if there is none.
 func (c *names) user(id uint32) string {
+	if c.ids != nil {
+		return ""
+	}
 	name, ok := c.users[id]
 	if !ok {
 		if u, err := user.LookupId(strconv.FormatUint(uint64(id), 10)); err == nil && len(u.Username) <= maxOwnerName {
@@ -146,6 +153,9 @@ func (c *names) user(id uint32) string {
 
 // group returns the name of a group, "" if there is none.
 func (c *names) group(id uint32) string {
+	if c.ids != nil {
+		return ""
+	}
 	name, ok := c.groups[id]
 	if !ok {
 		if g, err := user.LookupGroupId(strconv.FormatUint(uint64(id), 10)); err == nil && len(g.Name) <= maxOwnerName {

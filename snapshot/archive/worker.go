@@ -48,7 +48,7 @@ type worker struct {
 }
 
 func newWorker(r *run) *worker {
-	w := &worker{run: r, sink: sink{store: r.o.NewStore(), added: &r.added}}
+	w := &worker{run: r, sink: sink{store: r.o.NewStore(), added: &r.added}, attrs: attrReader{names: r.names}}
 	w.cut = newCutter(r, &w.sink)
 	return w
 }

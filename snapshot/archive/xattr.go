@@ -49,6 +49,7 @@ const maxAttr = 64 << 10
 // attrReader reads extended attributes. It is for one goroutine.
 type attrReader struct {
 	list, value []byte
+	names       *names // its ids are those of the volume being read
 }
 
 // attrTarget names an object either by descriptor or by a path that is not
@@ -123,6 +124,9 @@ func (a *attrReader) read(ctx context.Context, t attrTarget, d *device, n *snaps
 			continue
 		}
 		x := snapshot.Xattr{Name: name}
+		if a.names.ids != nil && (name == aclAccess || name == aclDefault) {
+			a.names.ids.acl(a.value[:size])
+		}
 		if value := a.value[:size]; size > inline {
 			x.Length = uint64(size)
 			if x.Blob, err = s.put(ctx, crypto.BlobData, value); err != nil {
@@ -156,4 +160,23 @@ func flags(fd int, d *device, t snapshot.Type) uint32 {
 		unsupported.Store(true)
 	}
 	return 0
+}
+
+// attributes puts the attributes of a node that came with it into order, and the
+// long ones into the store.
+func (w *worker) attributes(ctx context.Context, n *snapshot.Node) (err error) {
+	for i := range n.Xattrs {
+		x := &n.Xattrs[i]
+		if len(x.Name) == 0 || len(x.Name) > maxOwnerName {
+			return fmt.Errorf("attribute %.300q: its name cannot be stored", x.Name)
+		}
+		if size := len(x.Value); size > w.run.o.Thresholds.InlineXattr {
+			if x.Blob, err = w.sink.put(ctx, crypto.BlobData, x.Value); err != nil {
+				return err
+			}
+			x.Value, x.Length = nil, uint64(size)
+		}
+	}
+	slices.SortFunc(n.Xattrs, func(x, y snapshot.Xattr) int { return strings.Compare(x.Name, y.Name) })
+	return nil
 }

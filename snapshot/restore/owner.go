@@ -47,7 +47,7 @@ func (o *owners) of(n *snapshot.Node) (uid, gid uint32) {
 func (o *owners) user(name string, id uint32) uint32 {
 	for i := range o.rules {
 		if r := &o.rules[i]; !r.Group && r.fits(name, id) {
-			return r.To
+			return r.to(id)
 		}
 	}
 	if o.numeric {
@@ -60,7 +60,7 @@ func (o *owners) user(name string, id uint32) uint32 {
 func (o *owners) group(name string, id uint32) uint32 {
 	for i := range o.rules {
 		if r := &o.rules[i]; r.Group && r.fits(name, id) {
-			return r.To
+			return r.to(id)
 		}
 	}
 	if o.numeric {

@@ -20,6 +20,17 @@ type OwnerRule struct {
 	Name  string // whose: the name in the backup; empty if ID says it
 	ID    uint32 // whose: the number in the backup
 	To    uint32 // the number here
+	// Count makes it a rule for so many numbers from ID on, which become those from To
+	// on; 0 is 1. It does not count with a Name.
+	Count uint32
+}
+
+// to returns the number here of a number that the rule fits.
+func (r *OwnerRule) to(id uint32) uint32 {
+	if r.Name != "" {
+		return r.To
+	}
+	return r.To + (id - r.ID)
 }
 
 // ParseOwnerRule parses user:NAME=TO, group:NAME=TO, uid:NUMBER=TO or
@@ -97,7 +108,7 @@ func (r *OwnerRule) fits(name string, id uint32) bool {
 	if r.Name != "" {
 		return r.Name == name
 	}
-	return r.ID == id
+	return id >= r.ID && id-r.ID < max(r.Count, 1)
 }
 
 // mapACL returns an ACL with the numbers that its users and groups have here.
