@@ -241,6 +241,8 @@ type restoreMessage struct {
 	BytesVerified uint64  `json:"bytes_verified"`
 	ErrorCount    uint64  `json:"error_count"`
 	NoticeCount   uint64  `json:"notice_count"`
+	// NoticeKinds counts notices by what could not be set.
+	NoticeKinds map[string]uint64 `json:"notice_kinds,omitempty"`
 }
 
 // nodeMessage is one line of `vault ls`.

@@ -38,16 +38,31 @@ ID is a Backup ID, the beginning of one, or latest: the newest complete backup
 of the host and group that are chosen. ID:VOLUME restores one volume,
 ID:VOLUME/PATH a part of it; a snapshot id stands for ID:VOLUME.
 
-Existing files whose size and time are those of the backup are left alone unless
---overwrite says otherwise. Of large files only the blocks that differ are
-written. A restore that was stopped goes on when it is started again. Nothing
-outside the target is ever written, whatever links are in the way.
+Existing files whose size and time are those of the backup are left alone, with
+their metadata put right, unless --overwrite says otherwise: always writes every
+file, if-newer replaces older files only, never leaves alone what exists. Of
+large files only the blocks that differ are written. --verify reads everything
+back, also what was left alone. Nothing outside the target is ever written,
+whatever links are in the way.
+
+A restore that was stopped goes on when it is started again: what is right is not
+written again, and the temporary files of a killed restore (.vault-restore-*) are
+removed from the directories that are restored, unless another restore is at work
+there.
+
+A user other than root gets all that this user may have. Owners, devices and
+attributes that take root are listed with -v and counted at the end; a device that
+could not be made is an error.
 
 --include and --exclude take patterns as restic does: *.txt matches at any depth,
 and /home/me/mail is a path in the volume /home; in a volume with another name,
 paths begin at its root. What is below a match is matched as well. What both match
 is left out. With --pattern-syntax gitignore, patterns are those of .gitignore.
---delete is confined to what the patterns choose.
+--delete removes what the backup does not have from the directories that are
+restored: only what the patterns choose, nothing outside the volumes' places, and
+nothing from the places of other volumes of the backup. It is refused for the root
+of this system, unless --include or a path says what it is about. --dry-run lists
+all that would be removed.
 
 Owners are found by name, and by number where this system does not know the name.
 --owner-map user:NAME=TO or group:NAME=TO gives TO what belonged to a name in the
@@ -124,9 +139,12 @@ func (a *app) restore(cmd *cobra.Command, f restoreFlags, what string) (err erro
 	report := newRestoreReport(a.ui, volumes)
 	report.all = f.dryRun && !a.ui.quiet
 	choice.Below = ref.path
+	if err := a.guardDelete(f, choice, volumes); err != nil {
+		return err
+	}
 	options := restore.Options{
 		Source: r, Target: f.target, Overwrite: policy, Delete: f.delete, Verify: f.verify, DryRun: f.dryRun, Sparse: f.sparse,
-		NumericIDs: f.numericIDs, Owners: owners, Observe: report.observe,
+		NumericIDs: f.numericIDs, Owners: owners, Observe: report.observe, Spare: otherPlaces(ref.backup, volumes),
 	}
 	if chooser := restore.NewChooser(choice); !chooser.All() {
 		options.Select, options.Descend = chooser.Select, chooser.Descend
@@ -211,7 +229,7 @@ func (a *app) tellRestore(ctx context.Context, f restoreFlags, b *snapshot.Backu
 		SecondsUsed: took.Seconds(), FilesRestored: r.Files + r.HardLinks, Directories: r.Directories, Others: r.Symlinks + r.Others,
 		Skipped: r.Entries[restore.Skipped], Unchanged: r.Entries[restore.Unchanged], Deleted: r.Entries[restore.Deleted],
 		BytesWritten: r.BytesWritten, BytesKept: r.BytesKept, BytesVerified: r.BytesVerified,
-		ErrorCount: r.ProblemCount + uint64(len(failed)), NoticeCount: r.NoticeCount}
+		ErrorCount: r.ProblemCount + uint64(len(failed)), NoticeCount: r.NoticeCount, NoticeKinds: r.NoticeKinds}
 	if err != nil {
 		return err
 	}
@@ -219,7 +237,7 @@ func (a *app) tellRestore(ctx context.Context, f restoreFlags, b *snapshot.Backu
 		return context.Cause(ctx)
 	}
 	a.ui.message(m)
-	a.ui.restoreSummary(m, r.NoticeKinds)
+	a.ui.restoreSummary(m)
 	switch {
 	case len(failed) > 0:
 		return &failure{code: exitFailure, err: fmt.Errorf("the backup was stored without %s: it had failed", display.Name(failed[0]))}
@@ -230,7 +248,7 @@ func (a *app) tellRestore(ctx context.Context, f restoreFlags, b *snapshot.Backu
 	return nil
 }
 
-func (u *ui) restoreSummary(m restoreMessage, notices map[string]uint64) {
+func (u *ui) restoreSummary(m restoreMessage) {
 	what := "restored"
 	if m.DryRun {
 		what = "would restore"
@@ -247,7 +265,7 @@ func (u *ui) restoreSummary(m restoreMessage, notices map[string]uint64) {
 		{"skipped", m.Skipped, display.Count(m.Skipped, "entry")},
 		{"deleted", m.Deleted, display.Count(m.Deleted, "entry")},
 		{"verified", m.BytesVerified, display.Bytes(m.BytesVerified)},
-		{"notices", m.NoticeCount, fmt.Sprintf("metadata that could not be set: %s (-v shows which)", noticeText(notices))},
+		{"notices", m.NoticeCount, fmt.Sprintf("metadata that could not be set: %s (-v shows which)", noticeText(m.NoticeKinds))},
 	} {
 		if row.n > 0 {
 			u.info("%-12s %s\n", row.name, row.text)

@@ -84,6 +84,9 @@ type Options struct {
 	// directories of the volumes, as far as Select selects it. It does not
 	// cross into other file systems.
 	Delete bool
+	// Spare are places, in the form of Volume.Dir, that Delete leaves alone, with
+	// all that is in them, as it does the volumes' own.
+	Spare []string
 	// Verify reads back the content of every file, also of those left as they
 	// were. One of the latter that differs is written again; one that differs
 	// after it was written is a Problem.

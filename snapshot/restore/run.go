@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -96,7 +97,7 @@ func (r *run) all(volumes []Volume) error {
 		r.workers.Add(1)
 		go r.work()
 	}
-	r.places = places(volumes)
+	r.places = places(volumes, r.opts.Spare)
 	w := &worker{run: r}
 	for i := range volumes {
 		if r.ctx.Err() != nil {
@@ -189,11 +190,16 @@ func (w *worker) single(d *dir, v *volume, n *snapshot.Node) {
 	w.dirs.drop(view)
 }
 
-// places returns the volumes' places and all directories above them.
-func places(volumes []Volume) map[string]struct{} {
+// places returns the volumes' places, those to spare, and all directories above
+// them.
+func places(volumes []Volume, spare []string) map[string]struct{} {
 	set := make(map[string]struct{})
+	dirs := slices.Clone(spare)
 	for _, v := range volumes {
-		parts, _ := splitDir(v.Dir)
+		dirs = append(dirs, v.Dir)
+	}
+	for _, dir := range dirs {
+		parts, _ := splitDir(dir)
 		for i := range parts {
 			set[strings.Join(parts[:i+1], "/")] = struct{}{}
 		}
