@@ -122,6 +122,7 @@ type App struct {
 
 	Notify  Strings  `yaml:"notify" doc:"names of notify targets"`
 	Metrics string   `yaml:"metrics" doc:"directory of textfiles for node_exporter"`
+	OneFS   bool     `yaml:"one-file-system" doc:"do not enter file systems that are mounted below its volumes"`
 	Sidecar *Sidecar `yaml:"sidecar" doc:"a plaintext note beside a repository of its own, readable without the key"`
 }
 
@@ -170,7 +171,6 @@ type Volume struct {
 	IfPresent   Strings     `yaml:"exclude-if-present" doc:"FILENAME[:HEADER]: leave out the rest of directories with it"`
 	Caches      bool        `yaml:"exclude-caches" doc:"leave out the rest of directories with a CACHEDIR.TAG"`
 	LargerThan  Size        `yaml:"exclude-larger-than" doc:"leave out larger files"`
-	OneFS       bool        `yaml:"one-file-system" doc:"do not enter other file systems"`
 	Restore     *VolumeBack `yaml:"restore" doc:"how it is brought back"`
 }
 

@@ -150,7 +150,7 @@ func (v *validator) volume(at string, a *App, vol *Volume) {
 	if !vol.Tree() || kind == "s3" {
 		for key, given := range map[string]bool{
 			"exclude": len(vol.Exclude) > 0, "exclude-from": len(vol.ExcludeFrom) > 0, "ignore-files": len(vol.IgnoreFiles) > 0,
-			"exclude-if-present": len(vol.IfPresent) > 0, "exclude-caches": vol.Caches, "exclude-larger-than": vol.LargerThan > 0, "one-file-system": vol.OneFS,
+			"exclude-if-present": len(vol.IfPresent) > 0, "exclude-caches": vol.Caches, "exclude-larger-than": vol.LargerThan > 0,
 		} {
 			if given && (kind != "s3" || key != "exclude") {
 				v.fail(join(at, key), "this goes with directories, not with "+kind, "")
