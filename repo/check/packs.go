@@ -48,10 +48,7 @@ type tools struct {
 
 // readDirectory reads the directory alone.
 func (c *checker) readDirectory(p *index.PackInfo) error {
-	name := p.ID.Path()
-	d, object, err := pack.ReadDirectory(c.r.Keys(), int64(p.Size), func(off int64, dst []byte) error {
-		return backend.ReadRange(c.ctx, c.r.Backend(), name, off, dst)
-	})
+	d, object, err := pack.ReadDirectory(c.r.Keys(), int64(p.Size), c.r.PackReader(c.ctx, p.ID, p.Size))
 	if err != nil {
 		return err
 	}

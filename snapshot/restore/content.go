@@ -246,6 +246,7 @@ func (w *worker) share(f file, d *dir, n *snapshot.Node, how purpose) error {
 			}
 		}
 		t.pending.Add(1)
+		w.announceSpan(s)
 		select {
 		case w.spans <- s:
 		default:

@@ -75,6 +75,7 @@ type worker struct {
 	*run
 	blob  []byte // the last blob
 	other []byte // what the target has
+	ids   []crypto.ID
 }
 
 func newRun(ctx context.Context, opts Options) *run {

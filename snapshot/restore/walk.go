@@ -85,6 +85,7 @@ func (w *worker) walk(root *dir) {
 			d.deferSymlink(w.run, n)
 			continue
 		}
+		w.announce(d, n)
 		if todo.dir != d || len(todo.nodes) == batchEntries {
 			flush()
 			todo = batch{dir: d, nodes: make([]*snapshot.Node, 0, batchEntries)}
