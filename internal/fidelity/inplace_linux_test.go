@@ -175,13 +175,7 @@ func TestKilled(t *testing.T) {
 		if slack := uint64(16 << 20); sum.Written+written > total+slack {
 			t.Errorf("%d bytes were written twice", sum.Written+written-total)
 		}
-		for _, d := range Compare(want, scan(t, filepath.Join(out, "v"))) {
-			if !strings.Contains(d, ".vault-restore-") { // begun and not finished
-				t.Error(d)
-			}
-		}
-		r.vault(t, 0, "restore", "latest", "--target", out, "--delete")
-		same(t, want, scan(t, filepath.Join(out, "v")))
+		same(t, want, scan(t, filepath.Join(out, "v"))) // nothing is left of what was begun
 	}
 }
 

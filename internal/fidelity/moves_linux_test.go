@@ -118,8 +118,15 @@ func TestRootsTreeByUser(t *testing.T) {
 	if !maps.Equal(told, missing) {
 		t.Errorf("told: %v\nwant: %v", told, missing)
 	}
-	if n := got.summary(t).Notices; n != count {
-		t.Errorf("%d notices, want %d", n, count)
+	sum := got.summary(t)
+	if sum.Notices != count {
+		t.Errorf("%d notices, want %d", sum.Notices, count)
+	}
+	for _, n := range sum.Kinds {
+		count -= n
+	}
+	if count != 0 || sum.Kinds["owner"] == 0 || sum.Kinds["capability"] == 0 || sum.Kinds["attribute"] == 0 || sum.Kinds["flags"] == 0 {
+		t.Errorf("notices by kind: %v", sum.Kinds)
 	}
 }
 

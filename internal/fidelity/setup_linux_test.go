@@ -244,15 +244,16 @@ func tail(s string) string {
 
 // summary is the last message of a restore.
 type summary struct {
-	Type          string `json:"message_type"`
-	Written       uint64 `json:"bytes_restored"`
-	Kept          uint64 `json:"bytes_kept"`
-	Verified      uint64 `json:"bytes_verified"`
-	Unchanged     uint64 `json:"files_unchanged"`
-	Deleted       uint64 `json:"files_deleted"`
-	Errors        uint64 `json:"error_count"`
-	Notices       uint64 `json:"notice_count"`
-	FilesRestored uint64 `json:"files_restored"`
+	Type          string            `json:"message_type"`
+	Written       uint64            `json:"bytes_restored"`
+	Kept          uint64            `json:"bytes_kept"`
+	Verified      uint64            `json:"bytes_verified"`
+	Unchanged     uint64            `json:"files_unchanged"`
+	Deleted       uint64            `json:"files_deleted"`
+	Errors        uint64            `json:"error_count"`
+	Notices       uint64            `json:"notice_count"`
+	FilesRestored uint64            `json:"files_restored"`
+	Kinds         map[string]uint64 `json:"notice_kinds"`
 }
 
 func (r result) summary(t *testing.T) summary {
