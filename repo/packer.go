@@ -100,10 +100,12 @@ type uploader struct {
 	flight  sync.WaitGroup // packs submitted and not yet stored
 	once    sync.Once
 
-	mu        sync.Mutex // guards what follows
+	mu        sync.Mutex // guards what follows; not held while the store is asked
 	rows      index.Builder
 	ids       []crypto.ID
-	published [][32]byte
+	published []stored         // what no checkpoint names
+	doubtful  []*index.Segment // of packs of which nobody knows whether a checkpoint names them
+	pace      pace
 }
 
 // flushRows is how many blobs an index segment of a running backup has.
@@ -118,6 +120,7 @@ func newUploader(w *Writer) *uploader {
 	for range w.o.Uploads {
 		u.workers.Go(u.work)
 	}
+	u.pace = newPace(w.o.Checkpoints, w.r.params.PackSize, w.r.env.Now())
 	return u
 }
 
@@ -171,9 +174,15 @@ func (u *uploader) store(p *openPack) error {
 		return fmt.Errorf("store pack %s: %w", f.ID, err)
 	}
 	u.w.stats.packs.Add(1)
+	return u.gather(f)
+}
+
+// gather indexes a stored pack, and makes a checkpoint when one is due.
+func (u *uploader) gather(f pack.Finished) error {
 	u.mu.Lock()
-	defer u.mu.Unlock()
-	if err := u.rows.Add(f.ID, len(f.Bytes), f.Header, f.Directory); err != nil {
+	err := u.rows.Add(f.ID, len(f.Bytes), f.Header, f.Directory)
+	if err != nil {
+		u.mu.Unlock()
 		return err
 	}
 	for _, s := range f.Directory.Segments {
@@ -181,34 +190,41 @@ func (u *uploader) store(p *openPack) error {
 			u.ids = append(u.ids, b.ID)
 		}
 	}
-	if u.rows.Rows() >= flushRows {
-		return u.storeIndex()
+	due := u.pace.stored(len(f.Bytes), u.w.r.env.Now())
+	full := u.rows.Rows() >= flushRows
+	u.mu.Unlock()
+	if due || full {
+		err = u.flushIndex()
 	}
-	return nil
+	if due {
+		if err == nil {
+			err = u.w.checkpoint(u.w.ctx)
+		}
+		u.mu.Lock()
+		u.pace.busy = false
+		u.mu.Unlock()
+	}
+	return err
 }
 
-// flushIndex stores what is gathered.
+// flushIndex writes the gathered rows as an index segment. Their packs are
+// durable by now.
 func (u *uploader) flushIndex() error {
 	u.mu.Lock()
-	defer u.mu.Unlock()
-	if u.rows.Rows() == 0 {
+	rows, ids := u.rows, u.ids
+	u.rows, u.ids = index.Builder{}, nil
+	u.mu.Unlock()
+	if rows.Rows() == 0 {
 		return nil
 	}
-	return u.storeIndex()
-}
-
-// storeIndex writes the gathered rows as an index segment; u.mu is held. Its
-// packs are durable by now.
-func (u *uploader) storeIndex() error {
-	name, segment, err := u.w.r.storeSegment(u.w.ctx, u.w.sid, u.rows.Encode())
+	name, segment, err := u.w.r.storeSegment(u.w.ctx, u.w.sid, rows.Encode())
 	if err != nil {
 		return err
 	}
-	u.published = append(u.published, name)
-	slices.SortFunc(u.published, compare32)
-	u.w.known.publish(segment, u.ids)
-	u.rows.Reset()
-	u.ids = u.ids[:0]
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.w.known.publish(segment, ids)
+	u.published = append(u.published, stored{name, segment})
 	return nil
 }
 

@@ -65,13 +65,15 @@ func (r *Repo) listGC(ctx context.Context) (g gcState, err error) {
 	return g, nil
 }
 
+// reloads is how often a state is read that a collection moves meanwhile.
+const reloads = 10
+
 // load reads the state of the repository. What old already holds and cannot
 // have changed is taken from it.
 func (r *Repo) load(ctx context.Context, old *view) (*view, error) {
 	if old == nil {
 		old = &view{}
 	}
-	const reloads = 10
 	settled := false
 	for range reloads {
 		v := &view{settled: settled}

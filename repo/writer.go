@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -19,6 +20,8 @@ type WriterOptions struct {
 	Compression *pack.Level // instead of the repository's own
 	Uploads     int         // packs on their way at once; default 2
 	DryRun      bool        // names and looks up, stores nothing, cannot commit
+
+	Checkpoints *Checkpoints // how to keep what is stored before the commit; nil: not
 }
 
 // Writer stores blobs and commits them as one backup. It is safe for
@@ -31,7 +34,6 @@ type Writer struct {
 	sid     crypto.SessionID
 	view    *view // read after the session was announced
 	session session
-	object  []byte // the session as stored
 
 	known   known
 	packers [2]*packer // by kind, tree last
@@ -101,42 +103,69 @@ func (w *Writer) start(ctx context.Context, known *index.Index, condemned map[pa
 // ID returns the session's id, which becomes the Backup ID.
 func (w *Writer) ID() crypto.SessionID { return w.sid }
 
-// announce creates the session record under a generation that does not move
-// meanwhile (protocol: list, create, list again).
+// announce announces the session.
 func (w *Writer) announce(ctx context.Context) error {
 	for range 10 {
-		before, err := w.r.listGC(ctx)
-		if err != nil {
-			return err
-		}
 		now, err := w.clock(ctx)
 		if err != nil {
 			return err
 		}
-		if w.sid, err = crypto.NewSessionID(now, w.r.env.Rand); err != nil {
-			return err
-		}
-		w.session = session{
-			Generation: before.newest, Started: snapshot.TimeOf(now),
-			Host: w.r.env.Host, PID: uint64(w.r.env.PID), Program: w.r.env.Agent,
-		}
 		if w.o.DryRun {
-			return nil
-		}
-		w.object, err = w.r.create(ctx, crypto.KindSession, w.sid, sessionName(w.sid), w.session.encode())
-		if err != nil {
+			if w.sid, err = crypto.NewSessionID(now, w.r.env.Rand); err != nil {
+				return err
+			}
+			g, err := w.r.listGC(ctx)
+			w.session.Generation = g.newest
 			return err
 		}
-		after, err := w.r.listGC(ctx)
-		if err != nil {
+		a, err := w.r.announce(ctx, now)
+		if err == nil {
+			w.sid, w.session = a.sid, a.session
+		}
+		if !errors.Is(err, errMoved) {
 			return err
 		}
-		if after.newest == before.newest {
-			return nil
-		}
-		w.settle(ctx)
 	}
 	return errors.New("begin backup: garbage collections keep starting; try again")
+}
+
+// announced is a session that was announced, and what gc/ held around that.
+type announced struct {
+	sid     crypto.SessionID
+	session session
+	gc      gcState
+}
+
+// errMoved says that a collection began while a session was announced.
+var errMoved = errors.New("a collection has begun")
+
+// announce creates a session record under a generation that does not move
+// meanwhile (protocol: list, create, list again). If it does, it takes the
+// session back and returns errMoved.
+func (r *Repo) announce(ctx context.Context, now time.Time) (a announced, err error) {
+	if a.gc, err = r.listGC(ctx); err != nil {
+		return a, err
+	}
+	if a.sid, err = crypto.NewSessionID(now, r.env.Rand); err != nil {
+		return a, err
+	}
+	a.session = session{
+		Generation: a.gc.newest, Started: snapshot.TimeOf(now),
+		Host: r.env.Host, PID: uint64(r.env.PID), Program: r.env.Agent,
+	}
+	if _, err = r.create(ctx, crypto.KindSession, a.sid, sessionName(a.sid), a.session.encode()); err != nil {
+		return a, err
+	}
+	after, err := r.listGC(ctx)
+	if err != nil {
+		return a, err
+	}
+	if after.newest != a.gc.newest {
+		r.settle(ctx, a.sid)
+		return a, errMoved
+	}
+	a.gc = after // a done may have landed
+	return a, nil
 }
 
 // maxAhead is how far in the future the newest commit may lie before its
@@ -178,8 +207,12 @@ func (w *Writer) clock(ctx context.Context) (time.Time, error) {
 // effort: a collector settles what is left.
 func (w *Writer) settle(ctx context.Context) {
 	if !w.o.DryRun {
-		w.r.be.Delete(context.WithoutCancel(ctx), sessionName(w.sid))
+		w.r.settle(ctx, w.sid)
 	}
+}
+
+func (r *Repo) settle(ctx context.Context, sid crypto.SessionID) {
+	r.be.Delete(context.WithoutCancel(ctx), sessionName(sid))
 }
 
 const beatEvery = 2 * time.Minute
@@ -269,12 +302,22 @@ func (w *Writer) Flush() error {
 	if err := w.err(); err != nil {
 		return err
 	}
+	if err := w.upload.redescribe(w.ctx); err != nil {
+		return err
+	}
 	return w.upload.flushIndex()
 }
 
-// Published returns the names of the index segments stored so far, sorted.
-// Call it after Flush.
-func (w *Writer) Published() [][32]byte { return w.upload.published }
+// Published returns the names of the index segments that were stored so far and
+// that no checkpoint names, sorted. Call it after Flush.
+func (w *Writer) Published() [][32]byte {
+	var names [][32]byte
+	for _, s := range w.upload.unkept() {
+		names = append(names, s.name)
+	}
+	slices.SortFunc(names, compare32)
+	return names
+}
 
 // Commit makes the backup visible: whole, or not at all. The caller has filled
 // in what the backup is; ID, generation and index segments are set here. The
@@ -292,7 +335,7 @@ func (w *Writer) Commit(b *snapshot.Backup) (*snapshot.Backup, error) {
 func (w *Writer) Checkpoint(b *snapshot.Backup) (kept bool, err error) {
 	if err := w.Flush(); err != nil || len(w.Published()) == 0 {
 		w.Abort()
-		return false, err
+		return w.upload.pace.count > 0, err
 	}
 	_, err = w.commit(snapshot.CommitCheckpoint, b)
 	return err == nil, err
@@ -317,34 +360,51 @@ func (w *Writer) commit(kind snapshot.CommitKind, b *snapshot.Backup) (*snapshot
 	name := commitName(w.sid)
 	if _, err := w.r.create(w.ctx, crypto.KindCommit, w.sid, name, payload); err != nil {
 		if errors.Is(err, errTaken) {
+			w.salvageSession()
 			return nil, ErrKilled
 		}
 		return nil, err
 	}
-	return b, w.acknowledge(name)
+	err = w.acknowledge(name)
+	if errors.Is(err, ErrVoid) {
+		w.salvageSession()
+	}
+	return b, err
 }
 
-// acknowledge looks whether a collection has closed without the commit.
+// acknowledge looks whether a collection has closed without the commit. A done
+// that is gone when it is read was followed by a newer one.
 func (w *Writer) acknowledge(name string) error {
-	g, err := w.r.listGC(w.ctx)
-	if err != nil {
-		return fmt.Errorf("%s is stored, but whether it counts is not known: %w", name, err)
+	var err error
+	for range reloads {
+		var void bool
+		if void, err = w.void(); err == nil && void {
+			return ErrVoid
+		}
+		if err == nil {
+			return nil
+		}
+		if !isMissing(err) {
+			break
+		}
 	}
-	if g.done <= w.session.Generation {
-		return nil
+	return fmt.Errorf("%s is stored, but whether it counts is not known: %w", name, err)
+}
+
+func (w *Writer) void() (bool, error) {
+	g, err := w.r.listGC(w.ctx)
+	if err != nil || g.done <= w.session.Generation {
+		return false, err
 	}
 	payload, _, err := w.r.fetch(w.ctx, crypto.KindDone, doneName(g.done))
 	if err != nil {
-		return fmt.Errorf("%s is stored, but whether it counts is not known: %w", name, err)
+		return false, err
 	}
 	d, err := decodeDone(payload)
 	if err != nil {
-		return damaged(doneName(g.done), err)
+		return false, damaged(doneName(g.done), err)
 	}
-	if w.session.Generation < d.N && !d.lists(w.sid) {
-		return ErrVoid
-	}
-	return nil
+	return w.session.Generation < d.N && !d.lists(w.sid), nil
 }
 
 // Abort gives the session up. What was stored stays for the collector.

@@ -183,7 +183,12 @@ func (s *session) attempt(ctx context.Context) error {
 func (s *session) begin(ctx context.Context) (end func(), err error) {
 	writing, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
 	detach := context.AfterFunc(ctx, func() { cancel(context.Cause(ctx)) })
-	s.w, err = s.r.Begin(writing, repo.WriterOptions{DryRun: s.o.DryRun, Compression: s.o.Compression})
+	s.w, err = s.r.Begin(writing, repo.WriterOptions{
+		DryRun: s.o.DryRun, Compression: s.o.Compression,
+		Checkpoints: &repo.Checkpoints{
+			Host: s.o.Backup.Host, User: s.o.Backup.User, Group: s.o.Backup.Group, Time: s.o.Backup.Time, Started: s.o.Backup.Started,
+		},
+	})
 	begun := detach()
 	switch {
 	case err != nil:

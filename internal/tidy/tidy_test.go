@@ -111,7 +111,6 @@ const (
 )
 
 var longFiles = map[string]string{
-	"repo/collection.go":            "the mechanics of one collection, in the order of the protocol",
 	"snapshot/restore/sys_linux.go": "the system calls of one platform, side by side",
 }
 

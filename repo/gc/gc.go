@@ -154,8 +154,8 @@ const FoldAfter = 64
 var errBusy = errors.New("gc: another client is at work")
 
 // Fold merges the index segments of the commits since the last collection, if
-// there are more than FoldAfter of them: a collection that removes no backup
-// and moves no blob. A writer calls it after its commit, so that a repository
+// there are more than FoldAfter of them: a collection that removes no backup,
+// only checkpoints that have served, and moves no blob. A writer calls it after its commit, so that a repository
 // which nobody ever prunes stays fast to open. It waits for nobody: when
 // another client is at work, it leaves the fold to a later writer. It reports
 // whether it folded.
@@ -174,7 +174,7 @@ func Fold(ctx context.Context, r *repo.Repo, o Options) (bool, error) {
 		return false, err
 	}
 	if !c.Adopted() {
-		if err := c.Propose(ctx, nil, nil); err != nil {
+		if err := c.Propose(ctx, nil, c.Superseded()); err != nil {
 			return false, notRaced(err)
 		}
 	}

@@ -1,7 +1,7 @@
 package model
 
-// checkpoint is the simplified design: a second session makes the index
-// segments of the first, which goes on, visible as roots of their own.
+// checkpoint is the design in which a second session makes the index segments of
+// the first, which goes on, visible as roots of their own: once, or periodically.
 func (m *model) checkpoint(t *state, i int) {
 	p := &t.procs[i]
 	switch p.pc {

@@ -69,7 +69,7 @@
 // # Limits
 //
 // The systems are small: up to four processes, three generations that processes
-// begin, four blobs, one checkpoint a run. A backup is the set of blobs that
+// begin, four blobs, two checkpoints a session. A backup is the set of blobs that
 // it reaches; the order in which trees refer to them matters only for the
 // mutant known-tree. Contents, hashes, encryption, damage and clocks are not
 // modelled; patience is any moment. The listing of one prefix, together with
