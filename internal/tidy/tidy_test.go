@@ -58,6 +58,7 @@ var floors = map[string]int{
 	"repo/inspect":     4,
 	"repo/repair":      4,
 	"repo/stats":       4,
+	"repo/transfer":    4,
 
 	"internal/app/config": 5,
 	"internal/app/record": 5,
@@ -80,7 +81,6 @@ const ground = -1
 // planned packages have their floor already. Once they do their work they move
 // to floors, and get their line in ARCHITECTURE.md.
 var planned = map[string]int{
-	"repo/transfer":         4,
 	"internal/app/source":   5,
 	"internal/app/run":      6,
 	"internal/app/schedule": 6,
@@ -111,6 +111,7 @@ const (
 )
 
 var longFiles = map[string]string{
+	"repo/collection.go":            "the mechanics of one collection, in the order of the protocol",
 	"snapshot/restore/sys_linux.go": "the system calls of one platform, side by side",
 }
 
