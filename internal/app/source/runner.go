@@ -14,10 +14,13 @@ import (
 )
 
 const (
-	maxSaid   = 4 << 10 // bytes of standard error that are kept
+	maxSaid   = 4 << 10 // bytes of standard error in an error
 	maxOutput = 1 << 20 // bytes of an answer
 
-	// Patience is the time that a program has to end after it was asked to.
+	// MaxSaid is how much of the end of standard error Feed returns.
+	MaxSaid = 64 << 10
+
+	// patience is the time that a program has to end after it was asked to.
 	patience = 3 * time.Second
 )
 
@@ -89,7 +92,7 @@ func (r Runner) Output(ctx context.Context, argv []string) ([]byte, error) {
 }
 
 // Feed runs a program with in as its standard input, and returns the end of what it
-// wrote to standard error. When in ends with an error, the program is killed before
+// wrote to standard error, at most MaxSaid bytes. When in ends with an error, the program is killed before
 // it could take what it got for everything, and the error is that of in. Feed
 // returns when the program has ended and in is not read any more; a Read that hangs
 // keeps it.
@@ -177,6 +180,9 @@ func programError(prefix, argv []string, err error, said string) error {
 	if !errors.As(err, &exit) {
 		return fmt.Errorf("run %s: %w", name, err)
 	}
+	if len(said) > maxSaid {
+		said = "..." + strings.ToValidUTF8(said[len(said)-maxSaid:], "")
+	}
 	e := &ProgramError{Program: name, Status: exit.ExitCode(), Said: said}
 	if ws, ok := exit.Sys().(syscall.WaitStatus); ok && ws.Signaled() {
 		e.Signal = ws.Signal()
@@ -199,12 +205,12 @@ func (l *limited) Write(b []byte) (int, error) {
 	return l.buf.Write(b)
 }
 
-// tail keeps the last maxSaid bytes.
+// tail keeps the last MaxSaid bytes.
 type tail struct{ buf []byte }
 
 func (t *tail) Write(b []byte) (int, error) {
-	t.buf = append(t.buf, b[max(0, len(b)-maxSaid):]...)
-	if over := len(t.buf) - maxSaid; over > 0 {
+	t.buf = append(t.buf, b[max(0, len(b)-MaxSaid):]...)
+	if over := len(t.buf) - MaxSaid; over > 0 {
 		t.buf = t.buf[over:]
 	}
 	return len(b), nil

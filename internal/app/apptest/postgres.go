@@ -1,0 +1,89 @@
+package apptest
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+)
+
+// PostgresServer is a running PostgreSQL. Over its socket everybody may connect as
+// any role without a password, but as the role "nobody" only the system's user of
+// that name; over the loopback interface a password is asked for.
+type PostgresServer struct {
+	Socket   string // directory of the socket
+	Port     int    // of the socket, and of 127.0.0.1
+	User     string // a superuser
+	Password string // of that user
+}
+
+var postgres = sync.OnceValues(startPostgres)
+
+const debianPlace = "/usr/lib/postgresql/*/bin"
+
+// Postgres returns the server of this process.
+func Postgres(t testing.TB) *PostgresServer {
+	t.Helper()
+	Need(t, "initdb", "postgresql", debianPlace)
+	Need(t, "psql", "postgresql-client")
+	s, err := postgres()
+	if err != nil {
+		t.Fatalf("start PostgreSQL: %v", err)
+	}
+	return s
+}
+
+func startPostgres() (*PostgresServer, error) {
+	found, err := filepath.Glob(filepath.Join(debianPlace, "initdb"))
+	if err != nil || len(found) == 0 {
+		return nil, fmt.Errorf("no initdb in %s: %w", debianPlace, err)
+	}
+	bin := filepath.Dir(found[len(found)-1])
+	dir, err := Dir()
+	if err != nil {
+		return nil, err
+	}
+	s := &PostgresServer{Socket: dir, User: "keeper", Password: "a secret 'with quotes"}
+	data, secret := filepath.Join(dir, "data"), filepath.Join(dir, "secret")
+	if err := os.WriteFile(secret, []byte(s.Password), 0o644); err != nil {
+		return nil, err
+	}
+	if out, err := command(filepath.Join(bin, "initdb"), "-D", data, "-U", s.User, "--pwfile="+secret, "-N", "-E", "UTF8", "--locale=C",
+		"--auth-local=trust", "--auth-host=scram-sha-256").CombinedOutput(); err != nil {
+		return nil, fmt.Errorf("initdb: %w: %s", err, out)
+	}
+	hba := "local all nobody peer\nlocal all all trust\nhost all all 127.0.0.1/32 scram-sha-256\n"
+	if err := os.WriteFile(filepath.Join(data, "pg_hba.conf"), []byte(hba), 0o644); err != nil {
+		return nil, err
+	}
+	_, s.Port, err = onPort(func(port int) (*server, error) {
+		cmd := command(filepath.Join(bin, "postgres"), "-D", data, "-k", dir, "-p", strconv.Itoa(port),
+			"-c", "listen_addresses=127.0.0.1", "-c", "fsync=off", "-c", "shared_buffers=16MB")
+		return launch(cmd, dir, syscall.SIGQUIT, func(ctx context.Context) error {
+			return exec.CommandContext(ctx, "psql", "-XAtq", "-h", dir, "-p", strconv.Itoa(port), "-U", s.User, "-d", "postgres", "-c", "select 1").Run()
+		})
+	})
+	if err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// SQL runs statements in a database as the superuser and returns what they print:
+// fields separated by |, rows by newlines.
+func (s *PostgresServer) SQL(t testing.TB, database, statements string) string {
+	t.Helper()
+	cmd := exec.Command("psql", "-XAtq", "-v", "ON_ERROR_STOP=1", "-h", s.Socket, "-p", strconv.Itoa(s.Port), "-U", s.User, "-d", database)
+	cmd.Stdin = strings.NewReader(statements)
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("%s: %v: %s", statements, err, out)
+	}
+	return strings.TrimSpace(string(out))
+}
