@@ -2,12 +2,13 @@
 // in the PAX format, and zip.
 //
 // A tar holds what a backup does: owners, times to the nanosecond, extended
-// attributes under SCHILY.xattr. as GNU tar and bsdtar write them (ACLs and
-// capabilities among them), hard links, devices, FIFOs, names of any bytes.
+// attributes under SCHILY.xattr. as GNU tar and bsdtar write them (capabilities
+// among them), ACLs there and as text under SCHILY.acl., hard links, devices,
+// FIFOs, names of any bytes.
 // A zip holds directories, files and symbolic links with mode and time.
 //
 // The caveats: inode flags have no place in either. Holes are written as
-// zeros. Hard links become copies in a zip. An archive that could not be
+// zeros, so that a huge sparse file makes a huge archive. Hard links become copies in a zip. An archive that could not be
 // finished has no end mark, so that readers notice.
 package export
 

@@ -4,6 +4,7 @@ import (
 	"archive/tar"
 	"archive/zip"
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -126,6 +127,60 @@ func TestZip(t *testing.T) {
 	}
 	if !slices.Equal(skipped, []string{"chr", "fifo", "sock"}) {
 		t.Errorf("skipped %q", skipped)
+	}
+}
+
+// TestACLText: ACLs as text, for GNU tar.
+func TestACLText(t *testing.T) {
+	line := func(b []byte, tag, perm uint16, id uint32) []byte {
+		b = binary.LittleEndian.AppendUint16(b, tag)
+		return binary.LittleEndian.AppendUint32(binary.LittleEndian.AppendUint16(b, perm), id)
+	}
+	const none = 1<<32 - 1
+	full := []byte{2, 0, 0, 0}
+	for _, l := range []struct {
+		tag, perm uint16
+		id        uint32
+	}{{1, 6, none}, {2, 5, 1234}, {4, 4, none}, {8, 6, 55}, {16, 7, none}, {32, 0, none}} {
+		full = line(full, l.tag, l.perm, l.id)
+	}
+	const text = "user::rw-\nuser:1234:r-x\ngroup::r--\ngroup:55:rw-\nmask::rwx\nother::---\n"
+	for _, c := range []struct {
+		name             string
+		access, standard []byte
+		wantA, wantD     string
+	}{
+		{"access", full, nil, text, ""},
+		{"default", nil, full, "user::rwx\ngroup::r-x\nother::r--\n", text},
+		{"both", full, full, text, text},
+		{"neither", nil, nil, "", ""},
+		{"cut", full[:len(full)-1], full[:4], "", ""},
+		{"another version", append([]byte{3}, full[1:]...), nil, "", ""},
+		{"unknown tag", line([]byte{2, 0, 0, 0}, 64, 7, 0), nil, "", ""},
+		{"unknown right", line([]byte{2, 0, 0, 0}, 1, 8, 0), nil, "", ""},
+	} {
+		n := &snapshot.Node{Type: snapshot.Directory, Mode: 0o754}
+		for name, value := range map[string][]byte{"system.posix_acl_access": c.access, "system.posix_acl_default": c.standard} {
+			if value != nil {
+				n.Xattrs = append(n.Xattrs, snapshot.Xattr{Name: name, Value: value})
+			}
+		}
+		s := treetest.NewStore()
+		n.Tree = s.Dir(t, nil).Tree
+		var b bytes.Buffer
+		if err := export.Tar(t.Context(), s, &b, []export.Member{{Name: "d", Node: n}}, export.Options{}); err != nil {
+			t.Fatal(err)
+		}
+		h, err := tar.NewReader(&b).Next()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if a, d := h.PAXRecords["SCHILY.acl.access"], h.PAXRecords["SCHILY.acl.default"]; a != c.wantA || d != c.wantD {
+			t.Errorf("%s: %q and %q, want %q and %q", c.name, a, d, c.wantA, c.wantD)
+		}
+		if got := h.PAXRecords["SCHILY.xattr.system.posix_acl_access"]; got != string(c.access) {
+			t.Errorf("%s: attribute %q", c.name, got)
+		}
 	}
 }
 

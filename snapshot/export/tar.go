@@ -103,6 +103,7 @@ func (t *tarrer) entry(name string, n *snapshot.Node) error {
 		}
 		h.PAXRecords[xattrPrefix+keyword.Replace(n.Xattrs[i].Name)] = string(value)
 	}
+	addACLs(h.PAXRecords, n)
 	if err := t.w.WriteHeader(h); err != nil || n.Type != snapshot.File {
 		return err
 	}
