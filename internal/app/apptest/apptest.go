@@ -98,11 +98,11 @@ type server struct {
 	done chan struct{}  // closed when it has ended
 }
 
-// command prepares a program that runs as the servers' user and dies with this
-// process.
-func command(name string, args ...string) *exec.Cmd {
+// command prepares a program that runs as the servers' user in a directory.
+func command(dir, name string, args ...string) *exec.Cmd {
 	cmd := exec.Command(name, args...)
-	cmd.Dir = "/"
+	cmd.Dir = dir
+	cmd.Env = append(os.Environ(), "TMPDIR="+dir, "HOME="+dir)
 	cmd.SysProcAttr = &syscall.SysProcAttr{}
 	if os.Geteuid() == 0 {
 		cmd.SysProcAttr.Credential = &syscall.Credential{Uid: nobody, Gid: nobody}

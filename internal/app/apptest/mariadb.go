@@ -40,11 +40,11 @@ func startMariaDB() (*MariaDBServer, error) {
 	}
 	s := &MariaDBServer{Socket: filepath.Join(dir, "s"), User: "root"}
 	data := filepath.Join(dir, "data")
-	if out, err := command("mariadb-install-db", "--no-defaults", "--datadir="+data, "--auth-root-authentication-method=normal",
+	if out, err := command(dir, "mariadb-install-db", "--no-defaults", "--datadir="+data, "--auth-root-authentication-method=normal",
 		"--skip-test-db", "--innodb-log-file-size=8M").CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("mariadb-install-db: %w: %s", err, out)
 	}
-	cmd := command("/usr/sbin/mariadbd", "--no-defaults", "--datadir="+data, "--socket="+s.Socket, "--skip-networking",
+	cmd := command(dir, "/usr/sbin/mariadbd", "--no-defaults", "--datadir="+data, "--socket="+s.Socket, "--skip-networking",
 		"--pid-file="+filepath.Join(dir, "pid"), "--innodb-flush-log-at-trx-commit=0", "--innodb-log-file-size=8M", "--innodb-buffer-pool-size=16M")
 	if _, err := launch(cmd, dir, syscall.SIGTERM, func(ctx context.Context) error {
 		return exec.CommandContext(ctx, "mariadb", "--no-defaults", "-S", s.Socket, "-u", s.User, "-e", "select 1").Run()

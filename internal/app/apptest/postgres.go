@@ -54,7 +54,7 @@ func startPostgres() (*PostgresServer, error) {
 	if err := os.WriteFile(secret, []byte(s.Password), 0o644); err != nil {
 		return nil, err
 	}
-	if out, err := command(filepath.Join(bin, "initdb"), "-D", data, "-U", s.User, "--pwfile="+secret, "-N", "-E", "UTF8", "--locale=C",
+	if out, err := command(dir, filepath.Join(bin, "initdb"), "-D", data, "-U", s.User, "--pwfile="+secret, "-N", "-E", "UTF8", "--locale=C",
 		"--auth-local=trust", "--auth-host=scram-sha-256").CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("initdb: %w: %s", err, out)
 	}
@@ -63,7 +63,7 @@ func startPostgres() (*PostgresServer, error) {
 		return nil, err
 	}
 	_, s.Port, err = onPort(func(port int) (*server, error) {
-		cmd := command(filepath.Join(bin, "postgres"), "-D", data, "-k", dir, "-p", strconv.Itoa(port),
+		cmd := command(dir, filepath.Join(bin, "postgres"), "-D", data, "-k", dir, "-p", strconv.Itoa(port),
 			"-c", "listen_addresses=127.0.0.1", "-c", "fsync=off", "-c", "shared_buffers=16MB")
 		return launch(cmd, dir, syscall.SIGQUIT, func(ctx context.Context) error {
 			return exec.CommandContext(ctx, "psql", "-XAtq", "-h", dir, "-p", strconv.Itoa(port), "-U", s.User, "-d", "postgres", "-c", "select 1").Run()

@@ -38,7 +38,7 @@ func startRedis() (*RedisServer, error) {
 	}
 	s := &RedisServer{Socket: filepath.Join(dir, "s"), Password: "redis-secret"}
 	_, port, err := onPort(func(port int) (*server, error) {
-		cmd := command("redis-server", "--port", strconv.Itoa(port), "--bind", "127.0.0.1", "--unixsocket", s.Socket, "--unixsocketperm", "777",
+		cmd := command(dir, "redis-server", "--port", strconv.Itoa(port), "--bind", "127.0.0.1", "--unixsocket", s.Socket, "--unixsocketperm", "777",
 			"--dir", dir, "--save", "", "--requirepass", s.Password)
 		return launch(cmd, dir, syscall.SIGTERM, func(ctx context.Context) error {
 			c, err := (&net.Dialer{}).DialContext(ctx, "unix", s.Socket)
