@@ -90,6 +90,9 @@ func (a *app) describeBackup(b *snapshot.Backup) {
 			a.ui.result("%-8s %s\n", row.name, display.Line(row.value))
 		}
 	}
+	if b.Origin != nil {
+		a.ui.result("origin   %s of repository %s\n", b.Origin.ID, b.Origin.Repo)
+	}
 	a.ui.result("\n")
 	a.listSnapshots([]*snapshot.Backup{b}, func(*snapshot.Volume) bool { return true })
 	for i := range b.Volumes {

@@ -15,7 +15,8 @@ import (
 // initFlags are the parameters of a new repository.
 type initFlags struct {
 	chunker, compression, label string
-	single, again               bool
+	single, again, like         bool
+	from                        fromFlags
 	cost                        crypto.KDFCost
 }
 
@@ -28,7 +29,12 @@ func (a *app) initCommand() *cobra.Command {
 nor over the remains of one. The last component of the path is created if it is
 missing, the ones before must exist: a disk that is not mounted is not filled up
 by mistake. For the same reason init refuses a place in which this client has
-seen a repository before, unless --again is given.`,
+seen a repository before, unless --again is given.
+
+With --copy-chunker-from the new repository cuts data like the one that --from-repo
+names: copies from there and backups made directly into the new one then find the
+same data again. Who has the keys of the new one learns the secret by which both
+cut.`,
 		Args: cobra.NoArgs,
 	}
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
@@ -36,7 +42,13 @@ seen a repository before, unless --again is given.`,
 		if err != nil {
 			return usage(err)
 		}
-		return a.init(cmd, o, f.again)
+		if f.like && cmd.Flags().Changed("chunker") {
+			return usagef("--chunker and --copy-chunker-from are both given: which one is meant?")
+		}
+		if !f.like && f.from.given() {
+			return usagef("what is there to take from the other repository? See --copy-chunker-from")
+		}
+		return a.init(cmd, o, f)
 	}
 	flags := cmd.Flags()
 	flags.StringVar(&f.chunker, "chunker", chunk.AESWindow.String(), "where data is cut: aes-window or rabin")
@@ -44,6 +56,8 @@ seen a repository before, unless --again is given.`,
 	flags.StringVar(&f.label, "label", "", "name of the first key, for people")
 	flags.BoolVar(&f.single, "single-writer", false, "accept a store that cannot be shared by several writers")
 	flags.BoolVar(&f.again, "again", false, "also where this client has seen a repository that is gone now")
+	flags.BoolVar(&f.like, "copy-chunker-from", false, "cut data like the repository --from-repo")
+	f.from.add(flags)
 	addCost(flags, &f.cost)
 	return cmd
 }
@@ -60,7 +74,7 @@ func (f *initFlags) options() (o repo.InitOptions, err error) {
 	return o, errors.Join(errs[:]...)
 }
 
-func (a *app) init(cmd *cobra.Command, o repo.InitOptions, again bool) (err error) {
+func (a *app) init(cmd *cobra.Command, o repo.InitOptions, f initFlags) (err error) {
 	ctx := cmd.Context()
 	p, err := a.place()
 	if err != nil {
@@ -71,11 +85,19 @@ func (a *app) init(cmd *cobra.Command, o repo.InitOptions, again bool) (err erro
 		return p.wrap("initialise", err)
 	}
 	defer closing(be, &err)
-	if again {
+	if f.again {
 		p.seen = ""
 	}
 	if err := a.initiable(cmd, p, be); err != nil {
 		return err
+	}
+	if f.like {
+		from, err := a.openSource(ctx, f.from)
+		if err != nil {
+			return err
+		}
+		defer from.Close()
+		o.ChunkerFrom = from
 	}
 	r, err := a.initAt(ctx, p, be, o)
 	if err != nil {

@@ -28,7 +28,7 @@ type warningMessage struct {
 type problemMessage struct {
 	Type         string      `json:"message_type"` // "error"
 	Error        problemText `json:"error"`
-	During       string      `json:"during"` // "archival", "restore" or "check"
+	During       string      `json:"during"` // "archival", "restore", "check", "repair" or "copy"
 	Volume       string      `json:"volume,omitempty"`
 	VolumeBase64 string      `json:"volume_base64,omitempty"`
 	Item         string      `json:"item,omitempty"`

@@ -22,22 +22,26 @@ import (
 func (a *app) location() (location.Location, error) {
 	text := a.repo
 	if text == "" {
-		variable, file := os.Getenv("VAULT_REPO"), os.Getenv("VAULT_REPO_FILE")
+		variable, file := os.Getenv(a.variable("REPO")), os.Getenv(a.variable("REPO_FILE"))
 		switch {
 		case variable != "" && file != "":
-			return location.Location{}, usagef("VAULT_REPO and VAULT_REPO_FILE are both set: which one is meant?")
+			return location.Location{}, usagef("%s and %s are both set: which one is meant?", a.variable("REPO"), a.variable("REPO_FILE"))
 		case file != "":
 			b, err := os.ReadFile(file)
 			if err != nil {
-				return location.Location{}, fmt.Errorf("VAULT_REPO_FILE: %w", err)
+				return location.Location{}, fmt.Errorf("%s: %w", a.variable("REPO_FILE"), err)
 			}
 			variable = strings.TrimRight(string(b), "\r\n")
 		}
 		text = variable
 	}
 	if text == "" {
-		return location.Location{}, &failure{code: exitUsage, err: errors.New("no repository given"),
-			hint: "use --repo, or set VAULT_REPO or VAULT_REPO_FILE"}
+		what := "repository"
+		if a.from {
+			what = "repository to copy from"
+		}
+		return location.Location{}, &failure{code: exitUsage, err: fmt.Errorf("no %s given", what),
+			hint: fmt.Sprintf("use %s, or set %s or %s", a.flag("repo"), a.variable("REPO"), a.variable("REPO_FILE"))}
 	}
 	return a.parseLocation(text)
 }

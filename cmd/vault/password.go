@@ -16,11 +16,13 @@ import (
 // maxPassphrase is the longest passphrase that the format allows, in bytes.
 const maxPassphrase = 4096
 
-// errNoPassphrase says that nothing gave a passphrase and nobody can be asked.
-var errNoPassphrase = &failure{
-	code: exitUsage,
-	err:  errors.New("no passphrase given, and there is no terminal to ask on"),
-	hint: "set VAULT_PASSWORD, or use --password-file or --password-command",
+// noPassphrase says that nothing gave a passphrase and nobody can be asked.
+func (a *app) noPassphrase() error {
+	return &failure{
+		code: exitUsage,
+		err:  errors.New("no passphrase given, and there is no terminal to ask on"),
+		hint: fmt.Sprintf("set %s, or use %s or %s", a.variable("PASSWORD"), a.flag("password-file"), a.flag("password-command")),
+	}
 }
 
 // hasPassphrase reports whether a passphrase was given without asking.
@@ -41,8 +43,8 @@ const (
 // passphraseSource says where the passphrase comes from, and its argument. A
 // flag goes before all variables; two of one sort are a mistake, not a choice.
 func (a *app) passphraseSource() (passphraseSource, string, error) {
-	variable, set := os.LookupEnv("VAULT_PASSWORD")
-	file, command := os.Getenv("VAULT_PASSWORD_FILE"), os.Getenv("VAULT_PASSWORD_COMMAND")
+	variable, set := os.LookupEnv(a.variable("PASSWORD"))
+	file, command := os.Getenv(a.variable("PASSWORD_FILE")), os.Getenv(a.variable("PASSWORD_COMMAND"))
 	if a.passwordFile != "" || a.passwordCommand != "" {
 		file, command, set = a.passwordFile, a.passwordCommand, false
 	}
@@ -54,9 +56,9 @@ func (a *app) passphraseSource() (passphraseSource, string, error) {
 	}
 	switch {
 	case given > 1 && (a.passwordFile != "" || a.passwordCommand != ""):
-		return 0, "", usagef("--password-file and --password-command are both given: which one is meant?")
+		return 0, "", usagef("%s and %s are both given: which one is meant?", a.flag("password-file"), a.flag("password-command"))
 	case given > 1:
-		return 0, "", usagef("of VAULT_PASSWORD, VAULT_PASSWORD_FILE and VAULT_PASSWORD_COMMAND more than one is set: which one is meant?")
+		return 0, "", usagef("of %s, %s and %s more than one is set: which one is meant?", a.variable("PASSWORD"), a.variable("PASSWORD_FILE"), a.variable("PASSWORD_COMMAND"))
 	case file != "":
 		return fromFile, file, nil
 	case command != "":
@@ -83,7 +85,7 @@ func (a *app) passphrase(ctx context.Context, isNew bool) ([]byte, error) {
 	case fromVariable:
 		pass = []byte(arg)
 	default:
-		pass, err = askPassphrase(ctx, isNew)
+		pass, err = a.askPassphrase(ctx, isNew)
 	}
 	switch {
 	case err != nil:
@@ -134,12 +136,16 @@ func withoutNewline(b []byte) []byte {
 	return bytes.TrimSuffix(bytes.TrimSuffix(b, []byte("\n")), []byte("\r"))
 }
 
-func askPassphrase(ctx context.Context, twice bool) ([]byte, error) {
+func (a *app) askPassphrase(ctx context.Context, twice bool) ([]byte, error) {
 	stdin := int(os.Stdin.Fd())
 	if !term.IsTerminal(stdin) {
-		return nil, errNoPassphrase
+		return nil, a.noPassphrase()
 	}
-	pass, err := ask(ctx, stdin, "passphrase: ")
+	prompt := "passphrase: "
+	if a.from {
+		prompt = "passphrase of the repository to copy from: "
+	}
+	pass, err := ask(ctx, stdin, prompt)
 	if err != nil || !twice {
 		return pass, err
 	}

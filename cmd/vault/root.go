@@ -10,6 +10,7 @@ import (
 
 // app is what all commands share: the global flags and the output.
 type app struct {
+	from            bool // it is about the repository to copy from
 	repo            string
 	passwordFile    string
 	passwordCommand string
@@ -83,7 +84,7 @@ not be read; 10 no repository there; 11 in use; 12 wrong key; 13 damaged;
 		a.initCommand(), a.statusCommand(), a.backupCommand(), a.backupsCommand(), a.snapshotsCommand(),
 		a.restoreCommand(), a.lsCommand(), a.checkCommand(), a.versionCommand(),
 		a.forgetCommand(), a.unforgetCommand(), a.tagCommand(), a.pruneCommand(), a.repairCommand(), a.keyCommand(),
-		a.findCommand(), a.diffCommand(), a.dumpCommand(), a.catCommand(), a.statsCommand(), a.inspectCommand(),
+		a.findCommand(), a.diffCommand(), a.dumpCommand(), a.catCommand(), a.statsCommand(), a.inspectCommand(), a.copyCommand(),
 	)
 	return root
 }

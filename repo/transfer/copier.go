@@ -73,6 +73,9 @@ func (c *copier) run(ctx context.Context) (err error) {
 			return err
 		}
 		c.event(EventEnd)
+		if c.current.Outcome == Copied {
+			c.o.Committed(ctx)
+		}
 	}
 	return nil
 }

@@ -57,6 +57,8 @@ type Options struct {
 
 	// Observe is told what happens, by one goroutine at a time. May be nil.
 	Observe func(Event)
+	// Committed is called after each commit, while no session is open. May be nil.
+	Committed func(ctx context.Context)
 	// Keeping is called when ctx has ended the copying, before what was stored
 	// is kept. May be nil.
 	Keeping func()
@@ -192,6 +194,9 @@ func (o *Options) defaults() {
 	}
 	if o.Observe == nil {
 		o.Observe = func(Event) {}
+	}
+	if o.Committed == nil {
+		o.Committed = func(context.Context) {}
 	}
 	if o.Keeping == nil {
 		o.Keeping = func() {}

@@ -1,0 +1,66 @@
+package main
+
+import (
+	"context"
+	"errors"
+
+	"github.com/spf13/pflag"
+
+	"vault/internal/location"
+	"vault/repo"
+)
+
+// fromFlags say which repository a copy comes from, and how to get into it.
+// Everything else about it is as for the repository that commands are about.
+type fromFlags struct {
+	repo, passwordFile, passwordCommand, sftpCommand string
+}
+
+func (f *fromFlags) add(flags *pflag.FlagSet) {
+	flags.StringVar(&f.repo, "from-repo", "", "`location` of the repository to copy from (VAULT_FROM_REPO, VAULT_FROM_REPO_FILE)")
+	flags.StringVar(&f.passwordFile, "from-password-file", "", "`file` that holds its passphrase (VAULT_FROM_PASSWORD_FILE)")
+	flags.StringVar(&f.passwordCommand, "from-password-command", "", "shell `command` that prints its passphrase (VAULT_FROM_PASSWORD_COMMAND)")
+	flags.StringVar(&f.sftpCommand, "from-sftp-command", "", "like --sftp-command, for the repository to copy from")
+}
+
+// given reports whether a flag says something.
+func (f *fromFlags) given() bool { return *f != fromFlags{} }
+
+// variable returns the name of an environment variable: VAULT_NAME, or the one
+// about the repository to copy from.
+func (a *app) variable(name string) string {
+	if a.from {
+		return "VAULT_FROM_" + name
+	}
+	return "VAULT_" + name
+}
+
+// flag returns the name of a flag, likewise.
+func (a *app) flag(name string) string {
+	if a.from {
+		return "--from-" + name
+	}
+	return "--" + name
+}
+
+// openSource opens the repository to copy from.
+func (a *app) openSource(ctx context.Context, f fromFlags) (*repo.Repo, error) {
+	s := *a
+	s.from, s.learn = true, nil
+	s.repo, s.passwordFile, s.passwordCommand, s.remote.sftpCommand = f.repo, f.passwordFile, f.passwordCommand, f.sftpCommand
+	if loc, err := location.Parse(f.repo); err == nil && loc.NamesEndpoint() {
+		s.remote.s3Endpoint = "" // it is about the other one
+	}
+	r, err := s.open(ctx, nil)
+	var told *failure
+	if err == nil || errors.As(err, &told) {
+		return r, err
+	}
+	switch repo.StateOf(err) {
+	case repo.Uninitialised:
+		return nil, &failure{code: exitUninitialised, err: err, hint: "check the location: there is nothing to copy from"}
+	case repo.WrongKey:
+		return nil, &failure{code: exitWrongKey, err: err, hint: "check the passphrase: VAULT_FROM_PASSWORD, --from-password-file or --from-password-command"}
+	}
+	return nil, err
+}
