@@ -146,7 +146,9 @@ func (c *Collection) namedPacks() map[pack.ID]struct{} {
 	return named
 }
 
-// namedSegments returns every index segment that some root names.
+// namedSegments returns every index segment that counts: those of the newest done,
+// and of the commits that it does not list. Those of the others were merged into
+// it; where one of them is left, its deletion was interrupted.
 func (c *Collection) namedSegments() map[[32]byte]struct{} {
 	named := map[[32]byte]struct{}{}
 	if c.view.done != nil {
@@ -154,8 +156,8 @@ func (c *Collection) namedSegments() map[[32]byte]struct{} {
 			named[name] = struct{}{}
 		}
 	}
-	for _, k := range c.view.commits {
-		if k.Kind != snapshot.CommitKilled {
+	for sid, k := range c.view.commits {
+		if k.Kind != snapshot.CommitKilled && (c.view.done == nil || !c.view.done.lists(sid)) {
 			for _, name := range k.Backup.Index {
 				named[name] = struct{}{}
 			}
