@@ -177,7 +177,7 @@ func TestHostileMemory(t *testing.T) {
 	if raceDetector {
 		t.Skip("the race detector multiplies memory")
 	}
-	cmd := exec.Command(must1(os.Executable()), "-test.run=^(TestHostileNames|TestHostileAttributes|TestLyingLengths|TestEntryBomb|TestByteBomb|TestDeep|TestManySymlinks|FuzzRestore)$")
+	cmd := exec.Command(must1(os.Executable()), "-test.run=^(TestHostileNames|TestHostileAttributes|TestLyingLengths|TestEntryBomb|TestByteBomb|TestTreeCycle|TestDuplicateNames|TestDeep|TestManySymlinks|FuzzRestore)$")
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		t.Fatalf("%v\n%s", err, out)

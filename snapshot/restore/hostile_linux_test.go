@@ -10,7 +10,6 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -331,33 +330,16 @@ func TestRacingRenamer(t *testing.T) {
 	sub, evil := filepath.Join(target, "v/sub"), filepath.Join(target, "evil")
 	must(os.MkdirAll(target, 0o777))
 	must(os.Symlink(canary, evil))
-	stop, stopped := make(chan struct{}), make(chan int)
-	go func() {
-		swaps := 0
-		for {
-			select {
-			case <-stop:
-				stopped <- swaps
-				return
-			default:
-			}
-			if unix.Renameat2(unix.AT_FDCWD, sub, unix.AT_FDCWD, evil, unix.RENAME_EXCHANGE) == nil {
-				swaps++
-			}
-		}
-	}()
-	deadline := time.Now().Add(1500 * time.Millisecond)
-	for i := 0; time.Now().Before(deadline); i++ {
+	attack := func() bool {
+		return unix.Renameat2(unix.AT_FDCWD, sub, unix.AT_FDCWD, evil, unix.RENAME_EXCHANGE) == nil
+	}
+	raceUntil(t, 6, 50, attack, func(i int) {
 		r := newRun(context.Background(), Options{Source: s, Target: target, Overwrite: Policy(i % 2), Delete: i%3 == 0, Workers: 4})
 		r.dirs.limit = 2 // opens everything again and again
 		if err := r.all(volumeOf(root, "v")); err != nil {
 			t.Fatal(err)
 		}
-	}
-	close(stop)
-	if n := <-stopped; n < 10 {
-		t.Errorf("only %d exchanges", n)
-	}
+	})
 	equalTrees(t, before, describe(t, canary))
 }
 

@@ -280,6 +280,9 @@ func (w *worker) clear(d *dir, ph handle) error {
 	if st.typ == snapshot.Directory {
 		return nil // it is one now
 	}
+	if d.parent.made {
+		return errDuplicate
+	}
 	if d.node == nil || w.opts.Overwrite == Never || w.opts.Overwrite == IfNewer && st.mtime.Compare(d.node.MTime) >= 0 {
 		return fmt.Errorf("a %v is in the way of the directory", st.typ)
 	}
