@@ -24,6 +24,7 @@ var floors = map[string]int{
 	"internal/match":     ground,
 	"internal/cache":     ground,
 	"internal/limit":     ground,
+	"internal/sys":       ground,
 	"internal/tidy":      ground,
 	"docs/examples":      ground,
 	"internal/fidelity":  ground,
@@ -62,10 +63,12 @@ var floors = map[string]int{
 
 	"internal/app/source": 4,
 
-	"internal/app/config":    5,
-	"internal/app/record":    5,
-	"internal/app/source/pg": 5,
-	"internal/app/apptest":   5,
+	"internal/app/config":       5,
+	"internal/app/record":       5,
+	"internal/app/source/pg":    5,
+	"internal/app/source/mysql": 5,
+	"internal/app/source/redis": 5,
+	"internal/app/apptest":      6,
 
 	"internal/repotest":     5,
 	"internal/netfault":     5,
