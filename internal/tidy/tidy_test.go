@@ -25,6 +25,7 @@ var floors = map[string]int{
 	"internal/cache":     ground,
 	"internal/limit":     ground,
 	"internal/sys":       ground,
+	"internal/worklist":  ground,
 	"internal/tidy":      ground,
 	"docs/examples":      ground,
 	"internal/fidelity":  ground,

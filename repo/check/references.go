@@ -1,6 +1,7 @@
 package check
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -8,6 +9,7 @@ import (
 	"sync"
 
 	"vault/crypto"
+	"vault/internal/worklist"
 	"vault/snapshot"
 )
 
@@ -30,11 +32,9 @@ type directory struct {
 type walker struct {
 	c *checker
 
-	mu      sync.Mutex // guards what follows
-	wake    sync.Cond  // when there is more to do, or nothing any more
-	seen    map[crypto.ID]struct{}
-	stack   []directory
-	working int
+	dirs worklist.List[directory]
+	mu   sync.Mutex // guards seen
+	seen map[crypto.ID]struct{}
 }
 
 // references proves that everything the backups refer to is there: every page
@@ -42,7 +42,6 @@ type walker struct {
 // and the kind that is expected.
 func (c *checker) references() {
 	w := &walker{c: c, seen: map[crypto.ID]struct{}{}}
-	w.wake.L = &w.mu
 	for _, b := range c.roots {
 		if c.o.Only != nil && !slices.Contains(c.o.Only, b.ID) {
 			continue
@@ -53,11 +52,14 @@ func (c *checker) references() {
 			}
 		}
 	}
-	var wg sync.WaitGroup
-	for range c.o.Workers {
-		wg.Go(w.work)
-	}
-	wg.Wait()
+	w.dirs.Run(c.ctx, c.o.Workers, func(context.Context) func(directory) error {
+		return func(d directory) error {
+			w.follow(d)
+			c.dirs.Add(1)
+			c.progress()
+			return nil
+		}
+	})
 }
 
 func (w *walker) push(d directory) {
@@ -67,46 +69,7 @@ func (w *walker) push(d directory) {
 		return
 	}
 	w.seen[d.top] = struct{}{}
-	w.stack = append(w.stack, d)
-	w.wake.Signal()
-}
-
-// next returns a directory to follow, or false when all is done.
-func (w *walker) next() (directory, bool) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	for len(w.stack) == 0 && w.working > 0 {
-		w.wake.Wait()
-	}
-	if len(w.stack) == 0 || w.c.ctx.Err() != nil {
-		return directory{}, false
-	}
-	d := w.stack[len(w.stack)-1]
-	w.stack = w.stack[:len(w.stack)-1]
-	w.working++
-	return d, true
-}
-
-func (w *walker) done() {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.working--
-	if w.working == 0 {
-		w.wake.Broadcast()
-	}
-}
-
-func (w *walker) work() {
-	for {
-		d, ok := w.next()
-		if !ok {
-			return
-		}
-		w.follow(d)
-		w.c.dirs.Add(1)
-		w.c.progress()
-		w.done()
-	}
+	w.dirs.Add(d)
 }
 
 // follow reads one directory and looks at each of its entries.

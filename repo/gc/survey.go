@@ -4,10 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
 
 	"vault/crypto"
 	"vault/index"
+	"vault/internal/worklist"
 	"vault/pack"
 	"vault/repo"
 	"vault/snapshot"
@@ -30,10 +30,7 @@ func skip(snapshot.Ref) error { return nil }
 // the memory needed is one bit a row of the index.
 // What the index does not know is missing's to judge.
 func mark(ctx context.Context, r *repo.Repo, marks *index.Marks, roots []*snapshot.Backup, missing func(snapshot.Ref) error, workers int) error {
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	m := &marker{ctx: ctx, cancel: cancel, r: r, marks: marks, missing: missing}
-	m.wake.L = &m.mu
+	m := &marker{marks: marks, missing: missing}
 	for _, b := range roots {
 		for i := range b.Volumes {
 			if v := &b.Volumes[i]; v.Root != nil {
@@ -45,25 +42,24 @@ func mark(ctx context.Context, r *repo.Repo, marks *index.Marks, roots []*snapsh
 			}
 		}
 	}
-	var wg sync.WaitGroup
-	for range workers {
-		wg.Go(m.work)
-	}
-	wg.Wait()
-	return context.Cause(ctx)
+	return m.pages.Run(ctx, workers, func(ctx context.Context) func(crypto.ID) error {
+		var page []byte
+		return func(id crypto.ID) (err error) {
+			if page, err = r.Get(ctx, crypto.BlobTree, id, page); err == nil {
+				err = m.read(page)
+			}
+			if err != nil {
+				return fmt.Errorf("page %s: %w", id, err)
+			}
+			return nil
+		}
+	})
 }
 
 type marker struct {
-	ctx     context.Context
-	cancel  context.CancelCauseFunc
-	r       *repo.Repo
 	marks   *index.Marks
 	missing func(snapshot.Ref) error
-
-	mu      sync.Mutex // guards what follows
-	wake    sync.Cond
-	pages   []crypto.ID
-	working int
+	pages   worklist.List[crypto.ID]
 }
 
 // visit marks what a reference leads to; pages that are new are to be read.
@@ -73,61 +69,22 @@ func (m *marker) visit(ref snapshot.Ref) error {
 		return m.missing(ref)
 	}
 	if first && ref.Kind == crypto.BlobTree {
-		m.mu.Lock()
-		defer m.mu.Unlock()
-		m.pages = append(m.pages, ref.ID)
-		m.wake.Signal()
+		m.pages.Add(ref.ID)
 	}
 	return nil
 }
 
-func (m *marker) next() (crypto.ID, bool) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	for len(m.pages) == 0 && m.working > 0 {
-		m.wake.Wait()
-	}
-	if len(m.pages) == 0 || m.ctx.Err() != nil {
-		return crypto.ID{}, false
-	}
-	id := m.pages[len(m.pages)-1]
-	m.pages = m.pages[:len(m.pages)-1]
-	m.working++
-	return id, true
-}
-
-func (m *marker) done() {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.working--
-	if m.working == 0 {
-		m.wake.Broadcast()
-	}
-}
-
-func (m *marker) work() {
-	var page []byte
-	for {
-		id, ok := m.next()
-		if !ok {
-			return
-		}
-		var err error
-		if page, err = m.r.Get(m.ctx, crypto.BlobTree, id, page); err == nil {
-			for ref, rerr := range snapshot.Refs(page) {
-				if err = rerr; err == nil {
-					err = m.visit(ref)
-				}
-				if err != nil {
-					break
-				}
-			}
+// read visits what a page refers to.
+func (m *marker) read(page []byte) error {
+	for ref, err := range snapshot.Refs(page) {
+		if err == nil {
+			err = m.visit(ref)
 		}
 		if err != nil {
-			m.cancel(fmt.Errorf("page %s: %w", id, err))
+			return err
 		}
-		m.done()
 	}
+	return nil
 }
 
 // weigh sums up what the marks say of each pack. A blob's share of a segment

@@ -7,6 +7,7 @@ import (
 
 	"vault/crypto"
 	"vault/index"
+	"vault/internal/worklist"
 	"vault/pack"
 	"vault/repo"
 	"vault/snapshot"
@@ -53,11 +54,8 @@ func (g *graph) gaps() bool {
 // up. What is in gone counts as lost. What it meets it marks, and what
 // checkpoints hold.
 func follow(ctx context.Context, c *repo.Collection, marks *index.Marks, gone map[blob]struct{}, workers int) (*graph, error) {
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	f := &follower{ctx: ctx, cancel: cancel, c: c, ix: c.Sources(), marks: marks, gone: gone,
+	f := &follower{c: c, ix: c.Sources(), marks: marks, gone: gone,
 		g: &graph{pages: map[crypto.ID]*page{}, lost: map[blob]struct{}{}, suspects: map[pack.ID]error{}}}
-	f.wake.L = &f.mu
 	for _, b := range c.Saved() {
 		for i := range b.Volumes {
 			if root := b.Volumes[i].Root; root != nil {
@@ -67,32 +65,30 @@ func follow(ctx context.Context, c *repo.Collection, marks *index.Marks, gone ma
 			}
 		}
 	}
-	var wg sync.WaitGroup
-	for range workers {
-		wg.Go(f.work)
-	}
-	wg.Wait()
+	err := f.todo.Run(ctx, workers, func(ctx context.Context) func(crypto.ID) error {
+		var buf []byte
+		return func(id crypto.ID) (err error) {
+			buf, err = f.read(ctx, id, buf)
+			return err
+		}
+	})
 	for _, s := range c.Held() { // after the pages
 		for id, loc := range s.All() {
 			marks.Mark(loc.Kind, id)
 		}
 	}
-	return f.g, context.Cause(ctx)
+	return f.g, err
 }
 
 type follower struct {
-	ctx    context.Context
-	cancel context.CancelCauseFunc
-	c      *repo.Collection
-	ix     *index.Index
-	marks  *index.Marks
-	gone   map[blob]struct{}
+	c     *repo.Collection
+	ix    *index.Index
+	marks *index.Marks
+	gone  map[blob]struct{}
+	todo  worklist.List[crypto.ID]
 
-	mu      sync.Mutex // guards what follows, and the pages
-	wake    sync.Cond
-	g       *graph
-	todo    []crypto.ID
-	working int
+	mu sync.Mutex // guards the graph and its pages
+	g  *graph
 }
 
 // visit notes a reference that stands in a page, or in a commit.
@@ -116,52 +112,12 @@ func (f *follower) visit(in *page, ref snapshot.Ref) {
 	}
 	if f.g.pages[ref.ID] == nil {
 		f.g.pages[ref.ID] = new(page)
-		f.todo = append(f.todo, ref.ID)
-		f.wake.Signal()
-	}
-}
-
-func (f *follower) next() (crypto.ID, bool) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	for len(f.todo) == 0 && f.working > 0 {
-		f.wake.Wait()
-	}
-	if len(f.todo) == 0 || f.ctx.Err() != nil {
-		return crypto.ID{}, false
-	}
-	id := f.todo[len(f.todo)-1]
-	f.todo = f.todo[:len(f.todo)-1]
-	f.working++
-	return id, true
-}
-
-func (f *follower) done() {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.working--
-	if f.working == 0 || f.ctx.Err() != nil {
-		f.wake.Broadcast()
-	}
-}
-
-func (f *follower) work() {
-	var buf []byte
-	for {
-		id, ok := f.next()
-		if !ok {
-			return
-		}
-		var err error
-		if buf, err = f.read(id, buf); err != nil {
-			f.cancel(err)
-		}
-		f.done()
+		f.todo.Add(ref.ID)
 	}
 }
 
 // read reads one page and visits what it names.
-func (f *follower) read(id crypto.ID, buf []byte) ([]byte, error) {
+func (f *follower) read(ctx context.Context, id crypto.ID, buf []byte) ([]byte, error) {
 	f.mu.Lock()
 	p := f.g.pages[id]
 	f.mu.Unlock()
@@ -171,7 +127,7 @@ func (f *follower) read(id crypto.ID, buf []byte) ([]byte, error) {
 	if gone {
 		err = &repo.BlobError{ID: id, Kind: crypto.BlobTree, Err: errNowhere}
 	} else {
-		buf, err = getBlob(f.ctx, f.c, f.ix, crypto.BlobTree, id, buf, func(pack.ID) bool { return true })
+		buf, err = getBlob(ctx, f.c, f.ix, crypto.BlobTree, id, buf, func(pack.ID) bool { return true })
 	}
 	if err != nil && !isLost(err) {
 		return buf, err
