@@ -106,7 +106,7 @@ func (p *process) backup(r *repo.Repo, t Task) error {
 			return err
 		}
 	}
-	w, err := r.Begin(p.ctx, repo.WriterOptions{})
+	w, err := r.Begin(p.ctx, t.writer(p.c.clock()))
 	if err != nil {
 		return p.excusable("begin", err)
 	}
@@ -152,6 +152,21 @@ func (p *process) backup(r *repo.Repo, t Task) error {
 		return err
 	}
 	return p.excusable("commit", err)
+}
+
+// writer says how a backup is written: most keep what they have stored after
+// each pack, or after some of them.
+func (t Task) writer(now time.Time) repo.WriterOptions {
+	keep := &repo.Checkpoints{Host: "h", Group: fmt.Sprint(t.Pick % 2), Time: snapshot.TimeOf(now), Bytes: 1}
+	switch t.Pick >> 8 % 4 {
+	case 0:
+		return repo.WriterOptions{}
+	case 1:
+		return repo.WriterOptions{Checkpoints: keep, Uploads: 1}
+	case 2:
+		keep.Bytes = 8 << 10
+	}
+	return repo.WriterOptions{Checkpoints: keep}
 }
 
 // pick chooses one of the visible backups.
