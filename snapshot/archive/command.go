@@ -9,11 +9,9 @@ import (
 	"os"
 	"os/exec"
 	"strings"
-	"syscall"
 	"time"
 
-	"golang.org/x/sys/unix"
-
+	"vault/internal/sys"
 	"vault/snapshot"
 )
 
@@ -40,7 +38,7 @@ type Command struct {
 	Dir   string
 
 	// Credential is as whom the program runs; nil is who runs this process.
-	Credential *syscall.Credential
+	Credential *sys.Credential
 }
 
 // Describe implements Source.
@@ -81,7 +79,7 @@ func (c Command) Open(ctx context.Context) (io.ReadCloser, error) {
 	p.cmd.Env = append(os.Environ(), c.Env...)
 	p.cmd.Stderr = &p.stderr
 	p.cmd.WaitDelay = killAfter
-	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Credential: c.Credential}
+	sys.Group(p.cmd, c.Credential)
 	r, w, err := os.Pipe()
 	if err != nil {
 		return nil, fmt.Errorf("make a pipe: %w", err)
@@ -89,7 +87,7 @@ func (c Command) Open(ctx context.Context) (io.ReadCloser, error) {
 	p.out = r
 	p.cmd.Stdout = w
 	if conn, err := r.SyscallConn(); err == nil {
-		conn.Control(func(fd uintptr) { unix.FcntlInt(fd, unix.F_SETPIPE_SZ, pipeBytes) })
+		conn.Control(func(fd uintptr) { sys.GrowPipe(fd, pipeBytes) })
 	}
 	err = p.cmd.Start()
 	w.Close()
@@ -117,8 +115,7 @@ func (p *process) Read(b []byte) (int, error) { return p.out.Read(b) }
 // kill ends the process group, politely at first, and then the reading.
 func (p *process) kill() {
 	defer close(p.killed)
-	group := -p.cmd.Process.Pid
-	unix.Kill(group, unix.SIGTERM)
+	sys.Terminate(p.cmd)
 	// The pipe ends when its last writer does. Who ignores the signal keeps it
 	// open, so reading ends on its own.
 	p.late = time.Now().Add(killAfter)
@@ -137,7 +134,7 @@ func (p *process) Close() error {
 	}
 	switch {
 	case p.ctx.Err() != nil:
-		unix.Kill(-p.cmd.Process.Pid, unix.SIGKILL) // what is left of the group
+		sys.Kill(p.cmd) // what is left of the group
 		return context.Cause(p.ctx)
 	case err == nil, errors.Is(err, exec.ErrWaitDelay):
 		return nil // a daemon that it left behind may hold standard error
@@ -158,7 +155,7 @@ func (p *process) wait(waited <-chan error) error {
 	case err := <-waited:
 		return err
 	case <-late.C:
-		unix.Kill(-p.cmd.Process.Pid, unix.SIGKILL)
+		sys.Kill(p.cmd)
 	}
 	return <-waited
 }
@@ -170,8 +167,8 @@ func (p *process) describe(err error) error {
 	}
 	var exit *exec.ExitError
 	if errors.As(err, &exit) {
-		if ws, ok := exit.Sys().(syscall.WaitStatus); ok && ws.Signaled() {
-			return fmt.Errorf("command was killed by signal %d (%v)%s", int(ws.Signal()), ws.Signal(), said)
+		if number, name, ok := sys.Signalled(exit.Sys()); ok {
+			return fmt.Errorf("command was killed by signal %d (%s)%s", number, name, said)
 		}
 		return fmt.Errorf("command exited with status %d%s", exit.ExitCode(), said)
 	}

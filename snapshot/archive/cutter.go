@@ -7,10 +7,9 @@ import (
 	"fmt"
 	"io"
 
-	"golang.org/x/sys/unix"
-
 	"vault/chunk"
 	"vault/crypto"
+	"vault/internal/sys"
 	"vault/snapshot"
 )
 
@@ -143,12 +142,12 @@ func (c *cutter) sparse(ctx context.Context, fd int, size uint64) error {
 // seekData returns where data begins, from off on; if there is none, the end of the
 // file or size, whichever comes first, and then size is that.
 func seekData(fd int, off uint64, size *uint64) (uint64, error) {
-	n, err := unix.Seek(fd, int64(off), unix.SEEK_DATA)
+	n, err := sys.Seek(fd, int64(off), sys.SEEK_DATA)
 	switch {
-	case err == unix.EINVAL:
+	case err == sys.EINVAL:
 		return off, nil // the file system does not know about holes
-	case err == unix.ENXIO:
-		end, err := unix.Seek(fd, 0, io.SeekEnd)
+	case err == sys.ENXIO:
+		end, err := sys.Seek(fd, 0, io.SeekEnd)
 		if err != nil {
 			return 0, fmt.Errorf("look for the end: %w", err)
 		}
@@ -163,9 +162,9 @@ func seekData(fd int, off uint64, size *uint64) (uint64, error) {
 // seekHole returns where the hole after the data at off begins; size if there is
 // none.
 func seekHole(fd int, off, size uint64) (uint64, error) {
-	n, err := unix.Seek(fd, int64(off), unix.SEEK_HOLE)
+	n, err := sys.Seek(fd, int64(off), sys.SEEK_HOLE)
 	switch {
-	case err == unix.ENXIO, err == unix.EINVAL:
+	case err == sys.ENXIO, err == sys.EINVAL:
 		return size, nil
 	case err != nil:
 		return 0, fmt.Errorf("look for a hole: %w", err)
@@ -288,9 +287,9 @@ func (s *span) Read(b []byte) (int, error) {
 		return 0, io.EOF
 	}
 	for {
-		n, err := unix.Pread(s.fd, b, int64(s.off))
+		n, err := sys.Pread(s.fd, b, int64(s.off))
 		switch {
-		case err == unix.EINTR:
+		case err == sys.EINTR:
 			continue
 		case err != nil:
 			return 0, fmt.Errorf("read at %d: %w", s.off, err)
@@ -306,9 +305,9 @@ func (s *span) Read(b []byte) (int, error) {
 // give all they have in one call.
 func readAt(fd int, b []byte, off int64) ([]byte, error) {
 	for got := 0; ; {
-		n, err := unix.Pread(fd, b[got:], off+int64(got))
+		n, err := sys.Pread(fd, b[got:], off+int64(got))
 		switch {
-		case err == unix.EINTR:
+		case err == sys.EINTR:
 			continue
 		case err != nil:
 			return nil, fmt.Errorf("read: %w", err)

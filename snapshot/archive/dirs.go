@@ -1,12 +1,12 @@
 package archive
 
 import (
-	"golang.org/x/sys/unix"
+	"vault/internal/sys"
 )
 
 const (
-	openDir  = unix.O_RDONLY | unix.O_DIRECTORY | unix.O_NOFOLLOW | unix.O_CLOEXEC | unix.O_NONBLOCK
-	openFile = unix.O_RDONLY | unix.O_NOFOLLOW | unix.O_CLOEXEC | unix.O_NONBLOCK | unix.O_NOCTTY
+	openDir  = sys.O_RDONLY | sys.O_DIRECTORY | sys.O_NOFOLLOW | sys.O_CLOEXEC | sys.O_NONBLOCK
+	openFile = sys.O_RDONLY | sys.O_NOFOLLOW | sys.O_CLOEXEC | sys.O_NONBLOCK | sys.O_NOCTTY
 )
 
 // A dir is an open directory, closed with its last reference. References are
@@ -31,14 +31,14 @@ func (d dirs) add(fd int) *dir {
 func (d dirs) release(n *dir) {
 	if n.refs--; n.refs == 0 && n.fd >= 0 {
 		delete(d, n)
-		unix.Close(n.fd)
+		sys.Close(n.fd)
 	}
 }
 
 // closeAll closes what is left, whoever has references.
 func (d dirs) closeAll() {
 	for n := range d {
-		unix.Close(n.fd)
+		sys.Close(n.fd)
 		delete(d, n)
 	}
 }
@@ -47,16 +47,16 @@ func (d dirs) closeAll() {
 // alone; who may not ask for it does without.
 func openat(fd int, name string, flags int, noatime bool) (int, error) {
 	if noatime {
-		flags |= unix.O_NOATIME
+		flags |= sys.O_NOATIME
 	}
 	for {
-		n, err := unix.Openat(fd, name, flags, 0)
+		n, err := sys.Openat(fd, name, flags, 0)
 		switch {
 		case err == nil:
 			return n, nil
-		case err == unix.EPERM && flags&unix.O_NOATIME != 0:
-			flags &^= unix.O_NOATIME
-		case err != unix.EINTR:
+		case err == sys.EPERM && flags&sys.O_NOATIME != 0:
+			flags &^= sys.O_NOATIME
+		case err != sys.EINTR:
 			return -1, err
 		}
 	}

@@ -4,8 +4,7 @@ import (
 	"errors"
 	"fmt"
 
-	"golang.org/x/sys/unix"
-
+	"vault/internal/sys"
 	"vault/snapshot"
 )
 
@@ -36,7 +35,7 @@ func (s *scan) enter(e *slot) error {
 	case vanished(err):
 		s.notice(e.path(), noticeVanished)
 		e.node = nil
-	case errors.Is(err, unix.ELOOP), errors.Is(err, unix.ENOTDIR):
+	case errors.Is(err, sys.ELOOP), errors.Is(err, sys.ENOTDIR):
 		s.problem(s.vol, e.path(), errReplaced)
 		e.node = nil
 	default:
@@ -202,7 +201,7 @@ func (s *scan) above(f, up *frame) *dir {
 		return nil
 	}
 	if !s.is(fd, up) {
-		unix.Close(fd)
+		sys.Close(fd)
 		return nil
 	}
 	return s.dirs.add(fd)
@@ -227,11 +226,11 @@ func (s *scan) findDir(f *frame) (*dir, error) {
 	for i := len(down) - 1; i >= 0; i-- {
 		next, err := s.openFrame(fd, down[i], s.mayHide(0))
 		if fd != f.dir.fd {
-			unix.Close(fd)
+			sys.Close(fd)
 		}
 		if err != nil || !s.is(next, down[i]) {
 			if err == nil {
-				unix.Close(next)
+				sys.Close(next)
 			}
 			return nil, errMoved
 		}

@@ -6,9 +6,8 @@ import (
 	"path/filepath"
 	"slices"
 
-	"golang.org/x/sys/unix"
-
 	"vault/internal/match"
+	"vault/internal/sys"
 	"vault/snapshot"
 )
 
@@ -176,7 +175,7 @@ func (s *scan) head(f *frame, name string, n int) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer unix.Close(fd)
+	defer sys.Close(fd)
 	if err := st.fstat(fd, &s.stat); err != nil {
 		return nil, err
 	}
@@ -188,9 +187,9 @@ func (s *scan) head(f *frame, name string, n int) ([]byte, error) {
 		if len(b) == cap(b) {
 			b = slices.Grow(b, min(n-len(b), len(b)+512))
 		}
-		k, err := unix.Read(fd, b[len(b):min(cap(b), n)])
+		k, err := sys.Read(fd, b[len(b):min(cap(b), n)])
 		switch {
-		case err == unix.EINTR:
+		case err == sys.EINTR:
 		case err != nil:
 			return nil, err
 		case k <= 0:

@@ -7,8 +7,7 @@ import (
 	"slices"
 	"strings"
 
-	"golang.org/x/sys/unix"
-
+	"vault/internal/sys"
 	"vault/snapshot"
 )
 
@@ -176,10 +175,10 @@ func (s *scan) openFrame(up int, f *frame, noatime bool) (int, error) {
 	if f.way == nil {
 		return openat(up, f.name, openDir, noatime)
 	}
-	fd, err := openat(up, f.name, openDir&^unix.O_NOFOLLOW, noatime)
-	if errors.Is(err, unix.EACCES) {
+	fd, err := openat(up, f.name, openDir&^sys.O_NOFOLLOW, noatime)
+	if errors.Is(err, sys.EACCES) {
 		f.bare = true
-		return openat(up, f.name, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, false)
+		return openat(up, f.name, sys.O_PATH|sys.O_DIRECTORY|sys.O_CLOEXEC, false)
 	}
 	return fd, err
 }

@@ -9,8 +9,7 @@ import (
 	"strings"
 	"unsafe"
 
-	"golang.org/x/sys/unix"
-
+	"vault/internal/sys"
 	"vault/snapshot"
 )
 
@@ -43,9 +42,9 @@ func (l *listing) read(fd int, buf []byte) error {
 
 func (l *listing) readAll(fd int, buf []byte) error {
 	for {
-		n, err := unix.Getdents(fd, buf)
+		n, err := sys.Getdents(fd, buf)
 		switch {
-		case err == unix.EINTR:
+		case err == sys.EINTR:
 			continue
 		case err != nil:
 			return err
@@ -63,7 +62,7 @@ func (l *listing) add(b []byte) error {
 	for len(b) >= direntHeader {
 		n := int(binary.NativeEndian.Uint16(b[16:]))
 		if n < direntHeader || n > len(b) {
-			return unix.EIO
+			return sys.EIO
 		}
 		name := b[direntHeader:n]
 		if i := bytes.IndexByte(name, 0); i >= 0 {

@@ -4,13 +4,18 @@ import (
 	"errors"
 	"fmt"
 
-	"golang.org/x/sys/unix"
-
+	"vault/internal/sys"
 	"vault/snapshot"
 )
 
 // path reads a volume of a path, or of what is listed below it.
 func (r *run) path(root string, way *branch, v *Volume, vol *snapshot.Volume) error {
+	if !scans {
+		if way != nil {
+			return fmt.Errorf("%w: a list of paths is not read %w", errOptions, errPortable)
+		}
+		return r.portable(root, v, vol)
+	}
 	parent := v.Parent
 	if parent != nil && (parent.Root == nil || r.o.Reader == nil) {
 		parent = nil
@@ -21,7 +26,7 @@ func (r *run) path(root string, way *branch, v *Volume, vol *snapshot.Volume) er
 	}
 	defer func() { r.excluded = s.leftOut }()
 	var st stat
-	if err := st.lstat(unix.AT_FDCWD, root, &s.stat); err != nil {
+	if err := st.lstat(sys.AT_FDCWD, root, &s.stat); err != nil {
 		r.problem(vol, ".", fmt.Errorf("stat %s: %w", root, err))
 		return nil
 	}
@@ -63,7 +68,7 @@ func (r *run) path(root string, way *branch, v *Volume, vol *snapshot.Volume) er
 
 func (s *scan) rootDir(e *slot, path string, way *branch) error {
 	f := &frame{slot: e, name: path, way: way}
-	fd, err := s.openFrame(unix.AT_FDCWD, f, s.mayHide(e.node.UID))
+	fd, err := s.openFrame(sys.AT_FDCWD, f, s.mayHide(e.node.UID))
 	if err != nil {
 		s.problem(s.vol, ".", fmt.Errorf("open directory %s: %w", path, err))
 		e.node = nil
@@ -98,7 +103,7 @@ func (s *scan) rootFile(e *slot, path string, st *stat, dev *device) error {
 			return nil
 		}
 	}
-	if err := s.read(task{slot: e, fd: unix.AT_FDCWD, name: path, st: *st, dev: dev}); err != nil {
+	if err := s.read(task{slot: e, fd: sys.AT_FDCWD, name: path, st: *st, dev: dev}); err != nil {
 		return err
 	}
 	return s.loop()

@@ -6,9 +6,8 @@ import (
 	"fmt"
 	"strings"
 
-	"golang.org/x/sys/unix"
-
 	"vault/internal/match"
+	"vault/internal/sys"
 	"vault/snapshot"
 )
 
@@ -46,7 +45,7 @@ type scan struct {
 	stuck    int      // those of them behind directories not yet entered
 	entries  uint     // looked at
 
-	stat    unix.Stat_t // room for calls
+	stat    sys.Stat_t // room for calls
 	dirents []byte
 	target  []byte
 	lists   []listing // for reuse
@@ -144,7 +143,7 @@ func (s *scan) entry(f *frame) error {
 		s.exclude(f, name, old)
 		return nil
 	case kind == 0:
-		s.skip(f, name, old, fmt.Errorf("unknown file type %#o", st.mode&unix.S_IFMT))
+		s.skip(f, name, old, fmt.Errorf("unknown file type %#o", st.mode&sys.S_IFMT))
 		return nil
 	case kind == snapshot.Socket:
 		f.gap = f.gap || old != nil
@@ -222,7 +221,7 @@ func (s *scan) device(dev uint64) *device {
 
 // other stores what is neither a file nor a directory. It is not opened.
 func (s *scan) other(f *frame, name string, st *stat, dev *device, old *snapshot.Node) error {
-	n, at := s.node(name, st), unix.AT_FDCWD
+	n, at := s.node(name, st), sys.AT_FDCWD
 	if f != nil {
 		at = f.dir.fd
 	} else {
@@ -257,9 +256,9 @@ func (s *scan) readlink(fd int, name string) (string, error) {
 		s.target = make([]byte, snapshot.MaxTarget+1)
 	}
 	for {
-		n, err := unix.Readlinkat(fd, name, s.target)
+		n, err := sys.Readlinkat(fd, name, s.target)
 		switch {
-		case err == unix.EINTR:
+		case err == sys.EINTR:
 		case err != nil:
 			return "", err
 		case n == 0 || n > snapshot.MaxTarget:

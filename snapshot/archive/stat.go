@@ -4,8 +4,7 @@ import (
 	"os/user"
 	"strconv"
 
-	"golang.org/x/sys/unix"
-
+	"vault/internal/sys"
 	"vault/snapshot"
 )
 
@@ -17,7 +16,7 @@ type stat struct {
 	mtime, ctime          snapshot.Time
 }
 
-func (s *stat) set(u *unix.Stat_t) {
+func (s *stat) set(u *sys.Stat_t) {
 	*s = stat{
 		dev: uint64(u.Dev), ino: uint64(u.Ino), nlink: uint64(u.Nlink), rdev: uint64(u.Rdev),
 		size: uint64(max(u.Size, 0)), blocks: uint64(max(u.Blocks, 0)),
@@ -28,42 +27,42 @@ func (s *stat) set(u *unix.Stat_t) {
 }
 
 // fstat fills s from a descriptor; u is room for the call.
-func (s *stat) fstat(fd int, u *unix.Stat_t) error {
+func (s *stat) fstat(fd int, u *sys.Stat_t) error {
 	for {
-		err := unix.Fstat(fd, u)
+		err := sys.Fstat(fd, u)
 		if err == nil {
 			s.set(u)
 			return nil
 		}
-		if err != unix.EINTR {
+		if err != sys.EINTR {
 			return err
 		}
 	}
 }
 
 // lstat fills s from the entry name of the directory fd.
-func (s *stat) lstat(fd int, name string, u *unix.Stat_t) error {
+func (s *stat) lstat(fd int, name string, u *sys.Stat_t) error {
 	for {
-		err := unix.Fstatat(fd, name, u, unix.AT_SYMLINK_NOFOLLOW)
+		err := sys.Fstatat(fd, name, u, sys.AT_SYMLINK_NOFOLLOW)
 		if err == nil {
 			s.set(u)
 			return nil
 		}
-		if err != unix.EINTR {
+		if err != sys.EINTR {
 			return err
 		}
 	}
 }
 
 // follow fills s from what the entry name of the directory fd leads to.
-func (s *stat) follow(fd int, name string, u *unix.Stat_t) error {
+func (s *stat) follow(fd int, name string, u *sys.Stat_t) error {
 	for {
-		err := unix.Fstatat(fd, name, u, 0)
+		err := sys.Fstatat(fd, name, u, 0)
 		if err == nil {
 			s.set(u)
 			return nil
 		}
-		if err != unix.EINTR {
+		if err != sys.EINTR {
 			return err
 		}
 	}
@@ -71,20 +70,20 @@ func (s *stat) follow(fd int, name string, u *unix.Stat_t) error {
 
 // kind returns the node type, and 0 for one that format 1 does not know.
 func (s *stat) kind() snapshot.Type {
-	switch s.mode & unix.S_IFMT {
-	case unix.S_IFDIR:
+	switch s.mode & sys.S_IFMT {
+	case sys.S_IFDIR:
 		return snapshot.Directory
-	case unix.S_IFREG:
+	case sys.S_IFREG:
 		return snapshot.File
-	case unix.S_IFLNK:
+	case sys.S_IFLNK:
 		return snapshot.Symlink
-	case unix.S_IFIFO:
+	case sys.S_IFIFO:
 		return snapshot.FIFO
-	case unix.S_IFSOCK:
+	case sys.S_IFSOCK:
 		return snapshot.Socket
-	case unix.S_IFCHR:
+	case sys.S_IFCHR:
 		return snapshot.CharDevice
-	case unix.S_IFBLK:
+	case sys.S_IFBLK:
 		return snapshot.BlockDevice
 	}
 	return 0
@@ -109,13 +108,13 @@ func (s *stat) fill(n *snapshot.Node, names *names) {
 	case snapshot.File:
 		n.Size = s.size
 	case snapshot.CharDevice, snapshot.BlockDevice:
-		n.Major, n.Minor = unix.Major(s.rdev), unix.Minor(s.rdev)
+		n.Major, n.Minor = sys.Major(s.rdev), sys.Minor(s.rdev)
 	}
 }
 
 // links returns the number of links as a node has it: 0 for a single one.
 func (s *stat) links() uint64 {
-	if s.nlink < 2 || s.mode&unix.S_IFMT == unix.S_IFDIR {
+	if s.nlink < 2 || s.mode&sys.S_IFMT == sys.S_IFDIR {
 		return 0
 	}
 	return s.nlink

@@ -134,7 +134,7 @@ func (r *run) tree(src Tree, v *Volume, vol *snapshot.Volume) error {
 
 // read lists, and places what is listed.
 func (t *treeScan) read(src Tree) error {
-	top := &slot{node: &snapshot.Node{Type: snapshot.Directory, Mode: 0o700, UID: uint32(t.uid), GID: uint32(os.Getegid())}}
+	top := &slot{node: &snapshot.Node{Type: snapshot.Directory, Mode: 0o700, UID: uint32(max(t.uid, 0)), GID: uint32(max(os.Getegid(), 0))}}
 	top.node.User, top.node.Group = t.names.user(top.node.UID), t.names.group(top.node.GID)
 	if t.parent != nil {
 		top.old = t.parent.Root.Clone()

@@ -4,8 +4,7 @@ import (
 	"errors"
 	"fmt"
 
-	"golang.org/x/sys/unix"
-
+	"vault/internal/sys"
 	"vault/snapshot"
 )
 
@@ -44,7 +43,7 @@ type worker struct {
 	sink  sink
 	cut   cutter
 	attrs attrReader
-	stat  unix.Stat_t // room for calls
+	stat  sys.Stat_t // room for calls
 }
 
 func newWorker(r *run) *worker {
@@ -106,7 +105,7 @@ func (w *worker) file(t *task) error {
 		t.fail(err)
 		return nil
 	}
-	defer unix.Close(fd)
+	defer sys.Close(fd)
 	for attempt := 1; ; attempt++ {
 		looked, err := w.once(fd, t)
 		if err != nil {
@@ -163,7 +162,7 @@ func (t *task) fail(err error) {
 	switch {
 	case vanished(err):
 		t.notice = noticeVanished
-	case errors.Is(err, unix.ELOOP), errors.Is(err, unix.ENXIO):
+	case errors.Is(err, sys.ELOOP), errors.Is(err, sys.ENXIO):
 		t.problem = errReplaced
 	case errors.Is(err, errReplaced):
 		t.problem = err
@@ -175,7 +174,7 @@ func (t *task) fail(err error) {
 const noticeVanished = "vanished before it could be read"
 
 func vanished(err error) bool {
-	return errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ESTALE)
+	return errors.Is(err, sys.ENOENT) || errors.Is(err, sys.ESTALE)
 }
 
 // mayHide reports whether files of this owner may be read without leaving an

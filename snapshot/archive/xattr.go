@@ -9,11 +9,9 @@ import (
 	"strconv"
 	"strings"
 	"sync/atomic"
-	"unsafe"
-
-	"golang.org/x/sys/unix"
 
 	"vault/crypto"
+	"vault/internal/sys"
 	"vault/snapshot"
 )
 
@@ -61,22 +59,22 @@ type attrTarget struct {
 
 func (t attrTarget) list(b []byte) (int, error) {
 	if t.path != "" {
-		return unix.Llistxattr(t.path, b)
+		return sys.Llistxattr(t.path, b)
 	}
-	return unix.Flistxattr(t.fd, b)
+	return sys.Flistxattr(t.fd, b)
 }
 
 func (t attrTarget) get(name string, b []byte) (int, error) {
 	if t.path != "" {
-		return unix.Lgetxattr(t.path, name, b)
+		return sys.Lgetxattr(t.path, name, b)
 	}
-	return unix.Fgetxattr(t.fd, name, b)
+	return sys.Fgetxattr(t.fd, name, b)
 }
 
 // targetAt names an entry of a directory for calls that know no descriptors of
 // things that cannot be opened: symlinks, devices.
 func targetAt(fd int, name string) attrTarget {
-	if fd == unix.AT_FDCWD {
+	if fd == sys.AT_FDCWD {
 		return attrTarget{path: name}
 	}
 	return attrTarget{path: "/proc/self/fd/" + strconv.Itoa(fd) + "/" + name}
@@ -98,7 +96,7 @@ func (a *attrReader) read(ctx context.Context, t attrTarget, d *device, n *snaps
 	}
 	size, err := t.list(a.list)
 	switch {
-	case errors.Is(err, unix.ENOTSUP), errors.Is(err, unix.ENOSYS):
+	case errors.Is(err, sys.ENOTSUP), errors.Is(err, sys.ENOSYS):
 		unsupported.Store(true)
 		return nil
 	case err != nil:
@@ -113,7 +111,7 @@ func (a *attrReader) read(ctx context.Context, t attrTarget, d *device, n *snaps
 		}
 		name := string(raw)
 		size, err := t.get(name, a.value)
-		if errors.Is(err, unix.ENODATA) {
+		if errors.Is(err, sys.ENODATA) {
 			continue // removed meanwhile
 		}
 		if err == nil && len(name) > maxOwnerName {
@@ -150,13 +148,11 @@ func flags(fd int, d *device, t snapshot.Type) uint32 {
 	if unsupported.Load() {
 		return 0
 	}
-	// The call is declared with a long and writes an int.
-	var v [2]uint32
-	_, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(fd), unix.FS_IOC_GETFLAGS, uintptr(unsafe.Pointer(&v)))
-	switch errno {
-	case 0:
-		return v[0] & flagMask
-	case unix.ENOTTY, unix.ENOTSUP, unix.ENOSYS, unix.EINVAL:
+	v, err := sys.FileFlags(fd)
+	switch err {
+	case nil:
+		return v & flagMask
+	case sys.ENOTTY, sys.ENOTSUP, sys.ENOSYS, sys.EINVAL:
 		unsupported.Store(true)
 	}
 	return 0
