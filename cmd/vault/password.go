@@ -45,6 +45,12 @@ const (
 func (a *app) passphraseSource() (passphraseSource, string, error) {
 	variable, set := os.LookupEnv(a.variable("PASSWORD"))
 	file, command := os.Getenv(a.variable("PASSWORD_FILE")), os.Getenv(a.variable("PASSWORD_COMMAND"))
+	if a.passwordEnv != "" {
+		if variable, set = os.LookupEnv(a.passwordEnv); !set {
+			return 0, "", usagef("the environment has no %s, which is to hold the passphrase", a.passwordEnv)
+		}
+		return fromVariable, variable, nil
+	}
 	if a.passwordFile != "" || a.passwordCommand != "" {
 		file, command, set = a.passwordFile, a.passwordCommand, false
 	}

@@ -24,6 +24,8 @@ type remoteFlags struct {
 	s3Region       string
 	s3Style        string
 	s3StorageClass string
+
+	identities, knownHosts []string // of configured repositories, instead of the variables
 }
 
 func (r *remoteFlags) add(f *pflag.FlagSet) {
@@ -75,6 +77,12 @@ func (a *app) storageOptions() (location.Options, error) {
 			KnownHosts: filepath.SplitList(os.Getenv("VAULT_SFTP_KNOWN_HOSTS")),
 		},
 		S3: location.S3Options{Region: r.s3Region, Style: r.s3Style, StorageClass: r.s3StorageClass, CACert: os.Getenv("AWS_CA_BUNDLE")},
+	}
+	if r.identities != nil {
+		o.SFTP.Identities = r.identities
+	}
+	if r.knownHosts != nil {
+		o.SFTP.KnownHosts = r.knownHosts
 	}
 	if r.sftpCommand != "" {
 		if strings.TrimSpace(r.sftpCommand) == "" {

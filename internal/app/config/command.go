@@ -24,7 +24,7 @@ func (c *Command) Argv() []string {
 	return c.Run
 }
 
-// String returns the command for people.
+// String returns the command as one would type it: for people, and right for a shell.
 func (c *Command) String() string {
 	if c.Shell != "" {
 		return c.Shell
@@ -34,13 +34,16 @@ func (c *Command) String() string {
 		if i > 0 {
 			b.WriteByte(' ')
 		}
-		if arg == "" || strings.ContainsAny(arg, " \t\n'\"\\$`*?[]{}();&|<>#~") {
+		if arg == "" || strings.Trim(arg, plain) != "" {
 			arg = "'" + strings.ReplaceAll(arg, "'", `'\''`) + "'"
 		}
 		b.WriteString(arg)
 	}
 	return b.String()
 }
+
+// plain are the characters that mean themselves to a shell, anywhere.
+const plain = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_@%+:,./-"
 
 // commandFields is Command without its own decoding.
 type commandFields Command

@@ -72,6 +72,7 @@ func TestParse(t *testing.T) {
 		"environment":         {dw.Environment.List(), []string{"LANG=C"}},
 		"kind":                {dw.Volumes["data"].Kind(), "include-from"},
 		"limit":               {c.Copies["offsite"].LimitUpload, Size(1 << 20)},
+		"order":               {[]string{nc.VolumeList()[0].Name, nc.VolumeList()[1].Name, nc.VolumeList()[2].Name}, []string{"db", "html", "data"}},
 		"name":                {nc.Name + nc.Volumes["db"].Name, "nextclouddb"},
 	} {
 		if !reflect.DeepEqual(pair[0], pair[1]) {

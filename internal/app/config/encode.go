@@ -66,7 +66,11 @@ func encode(v reflect.Value) any {
 		for _, k := range v.MapKeys() {
 			keys[k.String()] = v.MapIndex(k)
 		}
-		for _, k := range slices.Sorted(maps.Keys(keys)) {
+		order := slices.Sorted(maps.Keys(keys))
+		if volumes, ok := v.Interface().(map[string]*Volume); ok {
+			slices.SortStableFunc(order, func(a, b string) int { return volumes[a].rank - volumes[b].rank })
+		}
+		for _, k := range order {
 			value := reflect.New(keys[k].Type()).Elem() // addressable
 			value.Set(keys[k])
 			out = append(out, yaml.MapItem{Key: k, Value: encode(value)})

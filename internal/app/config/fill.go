@@ -34,7 +34,8 @@ func (c *Config) fill() {
 			maps.Copy(env, a.Environment)
 			a.Environment = env
 		}
-		for _, vol := range a.Volumes {
+		for i, vol := range a.written(c.at) {
+			vol.rank = i
 			vol.Class = or(vol.Class, Required)
 			if k := vol.Kind(); k == "path" || k == "container" {
 				vol.Exclude = append(slices.Clone(d.Exclude), vol.Exclude...)
@@ -50,6 +51,27 @@ func (c *Config) fill() {
 		}
 		o.Metrics = or(o.Metrics, d.Metrics)
 	}
+}
+
+// written returns the volumes in the order of the file.
+func (a *App) written(at positions) []*Volume {
+	list := slices.Collect(maps.Values(a.Volumes))
+	slices.SortFunc(list, func(x, y *Volume) int {
+		p, q := at["apps."+a.Name+".volumes."+x.Name], at["apps."+a.Name+".volumes."+y.Name]
+		if p.line != q.line {
+			return p.line - q.line
+		}
+		return p.column - q.column
+	})
+	return list
+}
+
+// VolumeList returns the volumes in the order in which they were written, which is
+// the order in which they are read.
+func (a *App) VolumeList() []*Volume {
+	list := slices.Collect(maps.Values(a.Volumes))
+	slices.SortFunc(list, func(x, y *Volume) int { return x.rank - y.rank })
+	return list
 }
 
 func or[T comparable](value, otherwise T) T {

@@ -172,6 +172,8 @@ type Volume struct {
 	Caches      bool        `yaml:"exclude-caches" doc:"leave out the rest of directories with a CACHEDIR.TAG"`
 	LargerThan  Size        `yaml:"exclude-larger-than" doc:"leave out larger files"`
 	Restore     *VolumeBack `yaml:"restore" doc:"how it is brought back"`
+
+	rank int // place among the volumes of its application, as they were written
 }
 
 // Container is a volume of a container engine.

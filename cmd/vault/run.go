@@ -1,0 +1,235 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"vault/backend"
+	"vault/internal/app/config"
+	"vault/internal/app/record"
+	apprun "vault/internal/app/run"
+	"vault/internal/display"
+	"vault/repo"
+	"vault/snapshot/archive"
+)
+
+// runFlags say how applications are run.
+type runFlags struct {
+	configFlags
+	dryRun, noWait bool
+}
+
+func (a *app) runCommand() *cobra.Command {
+	var f runFlags
+	cmd := &cobra.Command{
+		Use:   "run [APP...]",
+		Short: "Back up configured applications",
+		Long: `Run backs up applications as the configuration says (docs/applications.md): what
+must be so is checked, hooks are run, the application is brought to rest for as
+short as possible, all its volumes are stored under one Backup ID, and old backups
+are forgotten. Whatever fails, the application is brought back. If the process
+dies, the next run or vault apps check does it.
+
+A volume that is required and missing or empty fails the backup, and nothing is
+stored; one that is recommended makes it partial.
+
+Without names all applications are run, one after another; the exit code is the
+worst of theirs. Of one application only one run is at work at a time: another one
+waits, or exits with 11 if --no-wait is given.`,
+		Example: `  vault run
+  vault run nextcloud --dry-run
+  vault run --config /etc/vault/shop.yaml shop --no-wait --json`,
+		RunE: func(cmd *cobra.Command, args []string) error { return a.runApps(cmd.Context(), f, args) },
+	}
+	flags := cmd.Flags()
+	f.configFlags.add(flags)
+	flags.BoolVarP(&f.dryRun, "dry-run", "n", false, "store nothing and run no command, tell what would be stored")
+	flags.BoolVar(&f.noWait, "no-wait", false, "exit with 11 rather than wait for another run of the application")
+	return cmd
+}
+
+// appRun runs applications and tells of them.
+type appRun struct {
+	a       *app
+	ctx     context.Context
+	options apprun.Options
+}
+
+func (a *app) newAppRun(ctx context.Context, c *config.Config) *appRun {
+	r := &appRun{a: a, ctx: ctx}
+	report := newBackupReport(a.ui)
+	r.options = apprun.Options{
+		Config: c, StateDir: stateDir(), Host: hostName(), User: userName(), Dead: sessionDead, Explain: r.explain,
+		Open: func(ctx context.Context, d config.Destination, init bool) (*repo.Repo, error) {
+			return a.openDestination(ctx, c, d, init)
+		},
+		Storage: func(ctx context.Context, name string) (backend.Backend, error) { return a.storageOf(ctx, c, name) },
+		Archive: func(e archive.Event) { report.observe(e) },
+		Observe: r.observe,
+	}
+	return r
+}
+
+func (r *appRun) observe(e apprun.Event) {
+	ui := r.a.ui
+	switch {
+	case e.Warning:
+		ui.warn(e.App, errors.New(e.Text))
+	case ui.json:
+		ui.message(phaseMessage{Type: "phase", App: e.App, Phase: e.Phase, Text: e.Text})
+	case ui.verbose > 0 || e.Phase == "waiting" || e.Phase == "replay":
+		ui.info("%s: %-8s %s\n", e.App, e.Phase, display.Line(e.Text))
+	}
+}
+
+// explain returns the exit code of an error, and what to do.
+func (r *appRun) explain(err error) (int, string) {
+	var leave *apprun.LeaveError
+	var command *apprun.CommandError
+	code := exitCode(r.ctx, err)
+	switch {
+	case errors.Is(err, apprun.ErrBusy):
+		code = exitBusy
+	case errors.Is(err, apprun.ErrPartial):
+		return exitPartial, "the volumes say what is missing; the rest is stored"
+	}
+	switch {
+	case errors.As(err, &leave):
+		return code, "bring it back by hand, or repair the leave command: every `vault run` and `vault apps check` of it tries again"
+	case errors.Is(err, apprun.ErrRequired):
+		return code, "is it mounted, and did its dump succeed? A volume that may be missing is of class recommended or optional"
+	case errors.Is(err, apprun.ErrNotMounted):
+		return code, "mount it: without it, files would land on the disk below"
+	case errors.Is(err, apprun.ErrNoRoom):
+		return code, "free some space, or lower free-space"
+	case errors.Is(err, apprun.ErrKeepsNothing):
+		return code, "the backup is stored; check keep"
+	case errors.Is(err, apprun.ErrBusy):
+		return code, "without --no-wait it waits for its turn"
+	case errors.As(err, &command) && code == exitFailure:
+		return code, "run the command by hand to see what is wrong; on-error: warn goes on without it"
+	}
+	return code, hint(nil, code, err)
+}
+
+func (r *appRun) fail(err error) error {
+	code, advice := r.explain(err)
+	return &failure{code: code, err: err, hint: advice}
+}
+
+// severity orders exit codes: the later the worse.
+var severity = []int{0, exitPartial, exitProblems, exitBusy, exitFailure, exitUsage, exitUninitialised, exitNoSpace, exitUnreachable, exitWrongKey, exitDamaged, exitInterrupted}
+
+func (a *app) runApps(ctx context.Context, f runFlags, args []string) error {
+	c, err := f.load(a)
+	if err != nil {
+		return err
+	}
+	names, err := chosen(c, args)
+	if err != nil {
+		return err
+	}
+	if len(names) == 0 {
+		return usagef("no applications are configured in %s", display.Name(c.File))
+	}
+	r := a.newAppRun(ctx, c)
+	r.options.DryRun, r.options.NoWait = f.dryRun, f.noWait
+	if err := r.recoverOthers(c, names); err != nil {
+		return err
+	}
+	worst, bad := 0, 0
+	var last error
+	for _, name := range names {
+		if ctx.Err() != nil {
+			break
+		}
+		report := apprun.Backup(ctx, r.options, name)
+		r.tell(report)
+		if report.Err == nil {
+			continue
+		}
+		bad++
+		last = report.Err
+		if len(names) > 1 && !a.ui.json {
+			a.ui.complain("error: %s: %s", name, display.Line(oneLine(report.Err.Error())))
+			a.ui.complain("  hint: %s", display.Line(report.Hint))
+		}
+		if slices.Index(severity, report.ExitCode) > slices.Index(severity, worst) {
+			worst = report.ExitCode
+		}
+	}
+	switch {
+	case ctx.Err() != nil:
+		return &failure{code: exitInterrupted, err: context.Cause(ctx), hint: "what was stored so far is used by the next run"}
+	case last == nil:
+		return nil
+	case len(names) == 1:
+		_, advice := r.explain(last)
+		return &failure{code: worst, err: fmt.Errorf("%s: %w", names[0], last), hint: advice, told: worst == exitPartial && a.ui.json}
+	}
+	return &failure{code: worst, err: fmt.Errorf("%d of %d applications did not end well", bad, len(names)), hint: "the lines above say why", told: worst == exitPartial && a.ui.json}
+}
+
+// recoverOthers brings back applications that are not about to be run and that a run
+// left at rest.
+func (r *appRun) recoverOthers(c *config.Config, names []string) error {
+	if r.options.DryRun {
+		return nil
+	}
+	for name := range c.Apps {
+		if slices.Contains(names, name) {
+			continue // its own run does it
+		}
+		if _, err := apprun.Recover(r.ctx, r.options, name); err != nil {
+			r.a.ui.warn(name, err)
+		}
+	}
+	return nil
+}
+
+// tell ends the output about one application.
+func (r *appRun) tell(p apprun.Report) {
+	ui := r.a.ui
+	m := runMessage{Type: "run", App: p.App, DryRun: p.DryRun, Result: string(p.Result), Code: p.ExitCode, Destination: p.Destination, BackupID: p.BackupID,
+		Start: p.Start, End: p.End, Seconds: p.End.Sub(p.Start).Seconds(), Quiet: p.Quiet, Volumes: []runVolumeInfo{}, Planned: p.Planned,
+		BytesAdded: p.BytesAdded, BytesStored: p.BytesStored, Kept: p.Kept, Forgotten: p.Forgotten, Messages: p.Messages, Message: p.Error, Hint: p.Hint}
+	for _, v := range p.Volumes {
+		m.Volumes = append(m.Volumes, runVolumeInfo(v))
+	}
+	ui.message(m)
+	what := "nothing is stored"
+	switch {
+	case p.DryRun:
+		what = "dry run, nothing is stored"
+	case p.BackupID != "":
+		what = "backup " + p.BackupID[:12] + " stored"
+	}
+	ui.info("%s: %s: %s in %s\n", p.App, what, p.Result, display.Duration(p.End.Sub(p.Start)))
+	if p.Quiet > 0 {
+		ui.info("at rest      %s\n", display.Duration(time.Duration(p.Quiet*float64(time.Second))))
+	}
+	for _, v := range p.Volumes {
+		text := ""
+		if v.Message != "" {
+			text = ": " + display.Line(v.Message)
+		}
+		ui.info("volume       %s (%s): %s, %s, %s%s\n", display.Name(v.Name), v.Class, v.State, display.Count(v.Files, "file"), display.Bytes(v.Bytes), text)
+	}
+	for _, text := range p.Planned {
+		ui.info("would run    %s\n", display.Line(text))
+	}
+	if p.BackupID != "" {
+		ui.info("added        %s (stored %s)\n", display.Bytes(p.BytesAdded), display.Bytes(p.BytesStored))
+	}
+	if p.Retained {
+		ui.info("kept         %s, %d forgotten\n", display.Count(uint64(p.Kept), "backup"), p.Forgotten)
+	}
+	if p.Result == record.Skipped {
+		ui.info("skipped      %s\n", display.Line(p.Error))
+	}
+}

@@ -1,0 +1,168 @@
+package run
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"vault/internal/app/config"
+)
+
+// skipStatus is the exit status by which a hook says that there is nothing to do
+// now, and that this is no failure (EX_TEMPFAIL of sysexits.h).
+const skipStatus = 75
+
+const (
+	defaultHookTimeout = time.Hour
+	killAfter          = 5 * time.Second // between SIGTERM and SIGKILL
+	maxSaid            = 2 << 10         // bytes of a command's output that are kept
+)
+
+// ErrSkipped says that a hook asked for the run to be skipped.
+var ErrSkipped = errors.New("skipped")
+
+// CommandError is a command of the configuration that did not end well.
+type CommandError struct {
+	Phase   string // before, enter, leave ...
+	Command string
+	Status  int    // exit status; -1 if it did not exit by itself
+	Said    string // the end of its output
+	Err     error
+}
+
+// Error says which command failed, how, and what it said.
+func (e *CommandError) Error() string {
+	s := fmt.Sprintf("%s: %s: %v", e.Phase, e.Command, e.Err)
+	if e.Said != "" {
+		s += ": " + e.Said
+	}
+	return s
+}
+
+// Unwrap returns the cause.
+func (e *CommandError) Unwrap() error { return e.Err }
+
+// executor runs the commands of one application.
+type executor struct {
+	app     string
+	base    []string      // environment that does not change: "NAME=value"
+	hide    []string      // names of variables that hold secrets
+	timeout time.Duration // of a command that names none
+	said    func(phase string, command string)
+	warn    func(message string)
+	partial func(message string) // a failure that makes the result partial
+}
+
+// environ is this process's environment without its secrets, and what is known of
+// the run.
+func (x *executor) environ(phase string, own config.Environment, extra []string) []string {
+	hide := append([]string{"VAULT_PASSWORD", "VAULT_NEW_PASSWORD", "VAULT_FROM_PASSWORD"}, x.hide...)
+	env := slices.DeleteFunc(os.Environ(), func(pair string) bool {
+		name, _, _ := strings.Cut(pair, "=")
+		return slices.Contains(hide, name)
+	})
+	env = append(env, x.base...)
+	env = append(env, "VAULT_APP="+x.app, "VAULT_PHASE="+phase)
+	env = append(env, extra...)
+	return append(env, own.List()...)
+}
+
+// steps runs commands one after another, up to the first whose failure counts.
+func (x *executor) steps(ctx context.Context, phase string, list config.Steps, extra []string) error {
+	for i := range list {
+		if err := x.step(ctx, phase, &list[i], extra); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// all runs all commands, whatever happens to any of them.
+func (x *executor) all(ctx context.Context, phase string, list config.Steps, extra []string) error {
+	var errs []error
+	for i := range list {
+		errs = append(errs, x.step(ctx, phase, &list[i], extra))
+	}
+	return errors.Join(errs...)
+}
+
+func (x *executor) step(ctx context.Context, phase string, c *config.Command, extra []string) error {
+	err := x.run(ctx, phase, c, extra)
+	var failed *CommandError
+	switch {
+	case err == nil || !errors.As(err, &failed) || ctx.Err() != nil:
+		return err
+	case c.OnError == config.OnErrorIgnore:
+		x.warn(err.Error())
+		return nil
+	case c.OnError == config.OnErrorWarn:
+		x.partial(err.Error())
+		return nil
+	case failed.Status == skipStatus && phase == "before":
+		return fmt.Errorf("%w: %w", ErrSkipped, err)
+	}
+	return err
+}
+
+// run runs one command in a process group of its own. When ctx ends or its time is
+// up, the group gets SIGTERM, and SIGKILL later.
+func (x *executor) run(ctx context.Context, phase string, c *config.Command, extra []string) error {
+	if x.said != nil {
+		x.said(phase, c.String())
+	}
+	limit := c.Timeout.Std(x.timeout)
+	if limit == 0 {
+		limit = defaultHookTimeout
+	}
+	timed, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("not done after %v", limit))
+	defer cancel()
+	argv := c.Argv()
+	cmd := exec.CommandContext(timed, argv[0], argv[1:]...)
+	cmd.Dir, cmd.Env = c.Dir, x.environ(phase, c.Env, extra)
+	said := &tail{}
+	cmd.Stdout, cmd.Stderr = said, said
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM) }
+	cmd.WaitDelay = killAfter
+	err := cmd.Run()
+	if timed.Err() != nil && cmd.Process != nil {
+		syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) // what is left of the group
+	}
+	if errors.Is(err, exec.ErrWaitDelay) { // it ended well and left a process behind that holds its output
+		err = nil
+	}
+	if err == nil {
+		return nil
+	}
+	e := &CommandError{Phase: phase, Command: c.String(), Status: -1, Said: said.String(), Err: err}
+	var exit *exec.ExitError
+	switch {
+	case timed.Err() != nil:
+		e.Err = context.Cause(timed)
+	case errors.As(err, &exit):
+		e.Status = exit.ExitCode()
+	}
+	return e
+}
+
+// tail keeps the last bytes that are written to it.
+type tail struct{ buf []byte }
+
+func (t *tail) Write(b []byte) (int, error) {
+	t.buf = append(t.buf, b[max(0, len(b)-maxSaid):]...)
+	if over := len(t.buf) - maxSaid; over > 0 {
+		t.buf = append(t.buf[:0], t.buf[over:]...)
+	}
+	return len(b), nil
+}
+
+func (t *tail) String() string {
+	return strings.ToValidUTF8(string(bytes.TrimSpace(t.buf)), "\uFFFD")
+}
