@@ -93,7 +93,7 @@ func (w *Writer) tryCheckpoint(ctx context.Context) (gcState, error) {
 	if err := w.upload.redescribe(ctx); err != nil {
 		return gcState{}, err
 	}
-	beside, err := w.r.announce(ctx, w.r.env.Now())
+	beside, err := w.r.announce(ctx, func(context.Context) (time.Time, error) { return w.r.env.Now(), nil })
 	if err != nil {
 		return beside.gc, err
 	}

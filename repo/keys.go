@@ -204,7 +204,7 @@ func (r *Repo) removeKey(ctx context.Context, current []byte, id crypto.SlotID, 
 
 // dropSlot deletes a slot, by the rule above. Keep is a slot that must remain.
 func (r *Repo) dropSlot(ctx context.Context, id, keep crypto.SlotID) error {
-	slots, err := readSlots(ctx, r.be, r.head)
+	slots, err := readSlots(ctx, r.be, ahead(ctx, r.be, keysDir), r.head)
 	if err != nil {
 		return err
 	}

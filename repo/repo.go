@@ -159,7 +159,11 @@ func (r *Repo) current(ctx context.Context) (*view, error) {
 	if r.view != nil {
 		return r.view, nil
 	}
-	v, err := r.load(ctx, nil)
+	g, err := r.listGC(ctx)
+	if err != nil {
+		return nil, err
+	}
+	v, err := r.load(ctx, nil, g)
 	if err != nil {
 		return nil, err
 	}
@@ -175,9 +179,18 @@ func (r *Repo) Refresh(ctx context.Context) error {
 }
 
 func (r *Repo) refresh(ctx context.Context) (*view, error) {
+	g, err := r.listGC(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return r.refreshAfter(ctx, g)
+}
+
+// refreshAfter is refresh for who has just listed gc/.
+func (r *Repo) refreshAfter(ctx context.Context, g gcState) (*view, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	v, err := r.load(ctx, r.view)
+	v, err := r.load(ctx, r.view, g)
 	if err != nil {
 		return nil, err
 	}

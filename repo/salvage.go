@@ -184,7 +184,7 @@ func (c *Collection) salvageInto(ctx context.Context, v, old *view) (err error) 
 	if c.salvage.rebuilding {
 		return c.rebuildInto(ctx, v, old)
 	}
-	if err := c.r.loadEvents(ctx, v, old); err != nil {
+	if err := c.r.loadEvents(ctx, v, ahead(ctx, c.r.be, eventsDir)); err != nil {
 		return err
 	}
 	return c.salvageSegments(ctx, v, old, counting(v))
@@ -281,7 +281,7 @@ func (c *Collection) rebuildInto(ctx context.Context, v, old *view) error {
 	if err := c.r.loadCommits(ctx, v, old); err != nil {
 		return err
 	}
-	if err := c.r.loadEvents(ctx, v, old); err != nil {
+	if err := c.r.loadEvents(ctx, v, ahead(ctx, c.r.be, eventsDir)); err != nil {
 		return err
 	}
 	if err := c.raiseFloor(ctx, v); err != nil {

@@ -144,6 +144,8 @@ type found struct {
 // findKeys reads config and key slots. Every error is a *StateError, or that of
 // the context.
 func findKeys(ctx context.Context, be backend.Backend) (f found, err error) {
+	keys := ahead(ctx, be, keysDir)
+	defer keys.wait()
 	f.config, err = backend.ReadAll(ctx, be, configName, int64(crypto.KindConfig.MaxSize()))
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
@@ -156,22 +158,27 @@ func findKeys(ctx context.Context, be backend.Backend) (f found, err error) {
 	if f.head, err = crypto.ParseConfigHead(f.config); err != nil {
 		return f, damaged(configName, err)
 	}
-	f.slots, err = readSlots(ctx, be, f.head)
+	if f.slots, err = readSlots(ctx, be, keys, f.head); StateOf(err) == Damaged {
+		// The listing is older than the config that was read: an init may have
+		// made both in between, or a slot may have been replaced.
+		f.slots, err = readSlots(ctx, be, ahead(ctx, be, keysDir), f.head)
+	}
 	return f, err
 }
 
 // readSlots returns the intact slots of the repository. Slots of another
 // repository id are what an interrupted or beaten init left; they do not count.
-func readSlots(ctx context.Context, be backend.Backend, head crypto.ConfigHead) (slots []crypto.Slot, err error) {
+func readSlots(ctx context.Context, be backend.Backend, keys *listing, head crypto.ConfigHead) (slots []crypto.Slot, err error) {
 	var broken error
-	for info, err := range be.List(ctx, keysDir) {
-		if err != nil {
-			return nil, unreachable(keysDir, err)
-		}
-		if !OwnName(info.Name) {
+	names, err := keys.wait()
+	if err != nil {
+		return nil, unreachable(keysDir, err)
+	}
+	for _, name := range names {
+		if !OwnName(name) {
 			continue
 		}
-		slot, err := readSlot(ctx, be, info.Name)
+		slot, err := readSlot(ctx, be, name)
 		switch {
 		case err == nil:
 			if slot.Repo == head.Repo {

@@ -9,6 +9,7 @@ import (
 	"maps"
 	"slices"
 
+	"vault/backend"
 	"vault/crypto"
 	"vault/index"
 	"vault/pack"
@@ -68,15 +69,15 @@ func (r *Repo) listGC(ctx context.Context) (g gcState, err error) {
 // reloads is how often a state is read that a collection moves meanwhile.
 const reloads = 10
 
-// load reads the state of the repository. What old already holds and cannot
-// have changed is taken from it.
-func (r *Repo) load(ctx context.Context, old *view) (*view, error) {
+// load reads the state of the repository, whose gc/ has just been found to be
+// before. What old already holds and cannot have changed is taken from it.
+func (r *Repo) load(ctx context.Context, old *view, before gcState) (*view, error) {
 	if old == nil {
 		old = &view{}
 	}
 	settled := false
 	for range reloads {
-		v := &view{settled: settled}
+		v := &view{settled: settled, gc: before}
 		err := r.loadInto(ctx, v, old)
 		if err != nil && !isMissing(err) {
 			return nil, err
@@ -90,7 +91,7 @@ func (r *Repo) load(ctx context.Context, old *view) (*view, error) {
 		case gerr != nil:
 			return nil, gerr
 		case v.gc != g:
-			settled = false
+			settled, before = false, g
 		case err == nil:
 			if v.gc != old.gc {
 				r.trimCache(v)
@@ -130,17 +131,49 @@ func (r *Repo) trimCache(v *view) {
 	r.cache.Keep("packs", func(name string) bool { _, ok := packs[name]; return ok })
 }
 
-func (r *Repo) loadInto(ctx context.Context, v, old *view) (err error) {
-	if v.gc, err = r.listGC(ctx); err != nil {
+func (r *Repo) loadInto(ctx context.Context, v, old *view) error {
+	v.condemned = map[pack.ID]struct{}{}
+	events := ahead(ctx, r.be, eventsDir)
+	defer events.wait()
+	if err := r.loadGC(ctx, v, old); err != nil {
 		return err
 	}
-	v.condemned = map[pack.ID]struct{}{}
-	for _, step := range []func(ctx context.Context, v, old *view) error{r.loadGC, r.loadCommits, r.loadEvents, r.loadIndex} {
-		if err := step(ctx, v, old); err != nil {
-			return err
-		}
+	if err := r.loadCommits(ctx, v, old); err != nil {
+		return err
 	}
-	return nil
+	if err := r.loadEvents(ctx, v, events); err != nil {
+		return err
+	}
+	return r.loadIndex(ctx, v, old)
+}
+
+// listing is a listing under way.
+type listing struct {
+	done  chan struct{}
+	names []string
+	err   error
+}
+
+// ahead lists what is stored under a prefix while something else is asked.
+func ahead(ctx context.Context, be backend.Backend, prefix string) *listing {
+	l := &listing{done: make(chan struct{})}
+	go func() {
+		defer close(l.done)
+		for info, err := range be.List(ctx, prefix) {
+			if err != nil {
+				l.err = err
+				return
+			}
+			l.names = append(l.names, info.Name)
+		}
+	}()
+	return l
+}
+
+// wait returns the names, in order.
+func (l *listing) wait() ([]string, error) {
+	<-l.done
+	return l.names, l.err
 }
 
 func (r *Repo) loadGC(ctx context.Context, v, _ *view) error {
@@ -358,18 +391,21 @@ func (r *Repo) mapped(name [32]byte, payload []byte) (*index.Segment, error) {
 	return index.TrustSegment(r.cache.AddSegment(name, payload))
 }
 
-func (r *Repo) loadEvents(ctx context.Context, v, _ *view) error {
+// loadEvents reads what has happened to the commits. An event that comes after
+// the listing is one that comes after this view.
+func (r *Repo) loadEvents(ctx context.Context, v *view, listed *listing) error {
 	v.events = map[crypto.SessionID]lifecycle{}
-	for info, err := range r.be.List(ctx, eventsDir) {
-		if err != nil {
-			return fmt.Errorf("list %s: %w", eventsDir, err)
-		}
-		sid, k, ok := parseEvent(info.Name)
+	names, err := listed.wait()
+	if err != nil {
+		return fmt.Errorf("list %s: %w", eventsDir, err)
+	}
+	for _, name := range names {
+		sid, k, ok := parseEvent(name)
 		if !ok {
-			r.env.Warn(info.Name, errors.New("unknown name"))
+			r.env.Warn(name, errors.New("unknown name"))
 			continue
 		}
-		e, err := r.readEvent(ctx, info.Name)
+		e, err := r.readEvent(ctx, name)
 		switch {
 		case isMissing(err): // collected with its backup meanwhile
 			continue

@@ -9,6 +9,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"vault/crypto"
 	"vault/index"
 	"vault/pack"
@@ -34,6 +36,7 @@ type Writer struct {
 	sid     crypto.SessionID
 	view    *view // read after the session was announced
 	session session
+	gc      gcState // what gc/ held right after that
 
 	known   known
 	packers [2]*packer // by kind, tree last
@@ -77,7 +80,7 @@ func (r *Repo) Begin(ctx context.Context, o WriterOptions) (*Writer, error) {
 	if err := w.announce(ctx); err != nil {
 		return nil, err
 	}
-	v, err := r.refresh(ctx)
+	v, err := r.refreshAfter(ctx, w.gc)
 	if err != nil {
 		w.settle(ctx)
 		return nil, err
@@ -106,21 +109,21 @@ func (w *Writer) ID() crypto.SessionID { return w.sid }
 // announce announces the session.
 func (w *Writer) announce(ctx context.Context) error {
 	for range 10 {
-		now, err := w.clock(ctx)
-		if err != nil {
-			return err
-		}
 		if w.o.DryRun {
+			now, err := w.clock(ctx)
+			if err != nil {
+				return err
+			}
 			if w.sid, err = crypto.NewSessionID(now, w.r.env.Rand); err != nil {
 				return err
 			}
-			g, err := w.r.listGC(ctx)
-			w.session.Generation = g.newest
+			w.gc, err = w.r.listGC(ctx)
+			w.session.Generation = w.gc.newest
 			return err
 		}
-		a, err := w.r.announce(ctx, now)
+		a, err := w.r.announce(ctx, w.clock)
 		if err == nil {
-			w.sid, w.session = a.sid, a.session
+			w.sid, w.session, w.gc = a.sid, a.session, a.gc
 		}
 		if !errors.Is(err, errMoved) {
 			return err
@@ -141,9 +144,14 @@ var errMoved = errors.New("a collection has begun")
 
 // announce creates a session record under a generation that does not move
 // meanwhile (protocol: list, create, list again). If it does, it takes the
-// session back and returns errMoved.
-func (r *Repo) announce(ctx context.Context, now time.Time) (a announced, err error) {
-	if a.gc, err = r.listGC(ctx); err != nil {
+// session back and returns errMoved. The clock, which may ask the store as
+// well, is asked at the same time as gc/.
+func (r *Repo) announce(ctx context.Context, clock func(context.Context) (time.Time, error)) (a announced, err error) {
+	var now time.Time
+	g, gctx := errgroup.WithContext(ctx)
+	g.Go(func() (err error) { a.gc, err = r.listGC(gctx); return err })
+	g.Go(func() (err error) { now, err = clock(gctx); return err })
+	if err := g.Wait(); err != nil {
 		return a, err
 	}
 	if a.sid, err = crypto.NewSessionID(now, r.env.Rand); err != nil {
@@ -257,6 +265,10 @@ func (w *Writer) Trusts(id crypto.SessionID) bool {
 // Backups returns the backups that were visible when the session began,
 // oldest first: those that [Writer.Trusts] may speak of.
 func (w *Writer) Backups() []*snapshot.Backup { return w.view.backups() }
+
+// Unfolded returns how many commits no collection had taken account of when the
+// session began. It asks nobody; see [Repo.Unfolded].
+func (w *Writer) Unfolded() int { return w.view.unfolded() }
 
 // Stats returns what has been stored so far.
 func (w *Writer) Stats() Stats {

@@ -227,6 +227,9 @@ func (s *session) interrupted() {
 // fold keeps a repository fast to open that nobody prunes. Whether it succeeds does
 // not matter for the backup.
 func (s *session) fold(ctx context.Context) {
+	if s.w.Unfolded() < gc.FoldAfter { // with this one there are no more than that
+		return
+	}
 	if _, err := gc.Fold(ctx, s.r, gc.Options{Dead: s.o.Dead}); err != nil && ctx.Err() == nil {
 		s.warn("index", fmt.Errorf("the backup is stored, but the index was not put together: %w", err))
 	}
