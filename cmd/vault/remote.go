@@ -71,7 +71,7 @@ func (a *app) storageOptions() (location.Options, error) {
 	}
 	r := &a.remote
 	o := location.Options{
-		LimitUpload: l.upload, LimitDownload: l.download,
+		LimitUpload: l.upload, LimitDownload: l.download, Trace: a.trace,
 		SFTP: location.SFTPOptions{
 			Identities: filepath.SplitList(os.Getenv("VAULT_SFTP_IDENTITY")),
 			KnownHosts: filepath.SplitList(os.Getenv("VAULT_SFTP_KNOWN_HOSTS")),

@@ -21,12 +21,16 @@ type app struct {
 	limitDownload   string
 	remote          remoteFlags
 	learn           func(passphrase []byte) // called with the passphrase that was given; or nil
+	trace           func(request string)    // called before each request to a remote store; or nil
 	ui              *ui
 }
 
 // run executes one command line and returns the exit code.
 func run(ctx context.Context, args []string) int {
-	a := &app{ui: newUI(os.Stdout, os.Stderr)}
+	return (&app{ui: newUI(os.Stdout, os.Stderr)}).run(ctx, args)
+}
+
+func (a *app) run(ctx context.Context, args []string) int {
 	root := a.rootCommand()
 	root.SetArgs(args)
 	started := false

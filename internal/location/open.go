@@ -22,6 +22,10 @@ type Options struct {
 	// called by any goroutine.
 	Warn func(message string)
 
+	// Trace is called before every request to a remote store, by any goroutine,
+	// with its name as the driver has it. It may be nil.
+	Trace func(request string)
+
 	SFTP SFTPOptions
 	S3   S3Options
 }
@@ -73,7 +77,7 @@ func (l Location) Open(ctx context.Context, o Options) (backend.Backend, error) 
 	case SFTP:
 		c := l.sftp
 		c.Command, c.Identities, c.KnownHosts, c.Passphrase = o.SFTP.Command, o.SFTP.Identities, o.SFTP.KnownHosts, o.SFTP.Passphrase
-		c.LimitUpload, c.LimitDownload, c.Warn = o.LimitUpload, o.LimitDownload, o.Warn
+		c.LimitUpload, c.LimitDownload, c.Warn, c.Trace = o.LimitUpload, o.LimitDownload, o.Warn, o.Trace
 		be, err := sftp.Open(ctx, c)
 		if err != nil {
 			return nil, unasked(ctx, err)
@@ -82,7 +86,7 @@ func (l Location) Open(ctx context.Context, o Options) (backend.Backend, error) 
 	case S3:
 		c := l.s3
 		c.Region, c.Style, c.CACert, c.StorageClass = o.S3.Region, s3Styles[o.S3.Style], o.S3.CACert, o.S3.StorageClass
-		c.LimitUpload, c.LimitDownload = o.LimitUpload, o.LimitDownload
+		c.LimitUpload, c.LimitDownload, c.Trace = o.LimitUpload, o.LimitDownload, o.Trace
 		if o.Warn != nil {
 			c.Warn = func(text string) { o.Warn(strings.TrimPrefix(text, l.text+": ")) } // callers know the place
 		}
