@@ -16,7 +16,7 @@ const (
 	defaultConnections = 16
 	defaultStall       = time.Minute
 	maxPrefix          = 500 // with a name's 512 bytes below the 1024 of a key
-	maxLockDays        = 36500
+	maxLock            = 36500 * 24 * time.Hour
 )
 
 // Config says where a repository is and how to treat the store. The zero value

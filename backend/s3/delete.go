@@ -11,34 +11,41 @@ import (
 	"vault/backend"
 )
 
-// Delete implements [backend.Backend]. It takes two requests, because S3 itself
-// does not say whether there was anything to delete. In a bucket with
-// versioning it removes every version, the oldest first, so that none comes to
-// light again; a version that the store holds makes it fail with [ErrLocked].
+// Delete implements [backend.Backend]. It takes one request, and a missing
+// object is no error: S3 does not say whether there was anything to delete. In
+// a bucket with versioning it removes every version, the oldest first, so that
+// none comes to light again; a version that the store holds makes it fail with
+// [backend.ErrLocked].
 func (s *Store) Delete(ctx context.Context, name string) error {
 	if err := s.begin(ctx, "delete", name); err != nil {
 		return err
 	}
-	if err := s.remove(ctx, name); err != nil {
+	if err := s.remove(ctx, name); err != nil && judge(err).kind != fs.ErrNotExist {
 		return s.failed(ctx, "delete", name, err)
 	}
 	return nil
 }
 
+// remove deletes an object. That the bucket keeps versions is known from any
+// answer before, or else from the one to the request that hides the object.
 func (s *Store) remove(ctx context.Context, name string) error {
-	if !s.versioned.Load() || s.hidingOnly.Load() {
-		if _, err := s.look(ctx, name); err != nil {
+	if !s.wire.versioned.Load() || s.hidingOnly.Load() {
+		err := s.hide(ctx, name)
+		if err != nil || !s.wire.versioned.Load() || s.hidingOnly.Load() {
 			return err
 		}
 	}
-	if s.versioned.Load() && !s.hidingOnly.Load() {
-		err := s.removeVersions(ctx, name)
-		if !errors.Is(err, errNotAllowed) {
-			return err
-		}
-		s.hidingOnly.Store(true)
-		s.warn("versions may not be removed, so that deleting an object only hides it and frees no space")
+	err := s.removeVersions(ctx, name)
+	if !errors.Is(err, errNotAllowed) {
+		return err
 	}
+	s.hidingOnly.Store(true)
+	s.warn("versions may not be removed, so that deleting an object only hides it and frees no space")
+	return s.hide(ctx, name)
+}
+
+// hide deletes what is seen of an object: all of it where there are no versions.
+func (s *Store) hide(ctx context.Context, name string) error {
 	return s.retry(ctx, func(ctx context.Context) error {
 		return s.core.RemoveObject(ctx, s.cfg.Bucket, s.key(name), minio.RemoveObjectOptions{})
 	})
@@ -58,8 +65,6 @@ func (s *Store) removeVersions(ctx context.Context, name string) error {
 		return errNotAllowed
 	case err != nil:
 		return err
-	case len(list) == 0 || list[0].IsDeleteMarker:
-		return fs.ErrNotExist
 	}
 	for _, v := range slices.Backward(list) {
 		err := s.retry(ctx, func(ctx context.Context) error {
@@ -68,7 +73,7 @@ func (s *Store) removeVersions(ctx context.Context, name string) error {
 		switch {
 		case err == nil || judge(err).kind == fs.ErrNotExist:
 		case !v.IsDeleteMarker && s.held(ctx, name, v.VersionID, err):
-			return &backend.Error{Op: "delete", Place: s.place, Name: name, Kind: ErrLocked, Err: opaque(err),
+			return &backend.Error{Op: "delete", Place: s.place, Name: name, Kind: backend.ErrLocked, Err: opaque(err),
 				Hint: "the store refuses until its retention period is over"}
 		case notAllowed(err):
 			return errNotAllowed
@@ -114,7 +119,7 @@ func notAllowed(err error) bool {
 // store holds it. Amazon says no more than that access is denied.
 func (s *Store) held(ctx context.Context, name, version string, err error) bool {
 	v := judge(err)
-	if v.kind == ErrLocked {
+	if v.kind == backend.ErrLocked {
 		return true
 	}
 	if v.temporary || v.network || ctx.Err() != nil {

@@ -19,10 +19,6 @@ import (
 	"vault/backend"
 )
 
-// ErrLocked says that an object cannot be deleted yet, because the store holds
-// it under a retention period or a legal hold. The object is untouched.
-var ErrLocked = errors.New("object locked")
-
 // Answers that no store gives, but a web page does that stands before the
 // network, or at a wrong address.
 var (
@@ -86,7 +82,7 @@ var codes = map[string]verdict{
 	"RequestExpired":                 {kind: backend.ErrPermission, unmade: true, hint: "this machine's clock and the store's differ too much"},
 	"InvalidObjectState":             {unmade: true, hint: "the object is in an archive tier: restore it to a tier that can be read"},
 	"InvalidStorageClass":            {unmade: true, hint: "the store does not know this storage class"},
-	"ObjectLocked":                   {kind: ErrLocked, unmade: true},
+	"ObjectLocked":                   {kind: backend.ErrLocked, unmade: true},
 	"XMinioStorageFull":              full,
 	"QuotaExceeded":                  full,
 	"XMinioAdminBucketQuotaExceeded": full,

@@ -23,24 +23,11 @@ func (s *Store) List(ctx context.Context, prefix string) iter.Seq2[backend.Info,
 			return
 		}
 		l := &lister{s: s, ctx: ctx, prefix: s.prefix + prefix}
-		for try := 1; ; try++ {
-			more, err := l.pages(yield)
-			if !more {
-				return
-			}
-			if err == nil {
-				err = ctx.Err()
-			}
-			if err == nil {
-				return
-			}
-			if l.progress {
-				try = 1
-			}
-			if !s.again(ctx, try, err) {
-				yield(backend.Info{}, s.failed(ctx, "list", prefix, err))
-				return
-			}
+		if err := l.all(func(obj minio.ObjectInfo) bool {
+			name := obj.Key[len(s.prefix):]
+			return name == "" || strings.HasSuffix(name, "/") || yield(backend.Info{Name: name, Size: obj.Size}, nil)
+		}); err != nil {
+			yield(backend.Info{}, s.failed(ctx, "list", prefix, err))
 		}
 	}
 }
@@ -68,11 +55,33 @@ type lister struct {
 	progress bool   // the latest requests have brought something
 }
 
+// all yields all objects, until the caller wants no more.
+func (l *lister) all(yield func(minio.ObjectInfo) bool) error {
+	for try := 1; ; try++ {
+		more, err := l.pages(yield)
+		if !more {
+			return nil
+		}
+		if err == nil {
+			err = l.ctx.Err()
+		}
+		if err == nil {
+			return nil
+		}
+		if l.progress {
+			try = 1
+		}
+		if !l.s.again(l.ctx, try, err) {
+			return err
+		}
+	}
+}
+
 var errOrder = errors.New("the store lists its objects out of order")
 
 // pages yields what comes after l.last, until the listing ends or fails, or
 // the caller wants no more.
-func (l *lister) pages(yield func(backend.Info, error) bool) (more bool, err error) {
+func (l *lister) pages(yield func(minio.ObjectInfo) bool) (more bool, err error) {
 	l.progress = false
 	noOwner := false
 	opts := minio.ListObjectsOptions{Prefix: l.prefix, Recursive: true, StartAfter: l.last, FetchOwner: &noOwner}
@@ -88,11 +97,7 @@ func (l *lister) pages(yield func(backend.Info, error) bool) (more bool, err err
 			return true, errOrder
 		}
 		l.last, l.progress = obj.Key, true
-		name := obj.Key[len(l.s.prefix):]
-		if name == "" || strings.HasSuffix(name, "/") {
-			continue
-		}
-		if !yield(backend.Info{Name: name, Size: obj.Size}, nil) {
+		if !yield(obj) {
 			return false, nil
 		}
 	}

@@ -21,12 +21,12 @@ const (
 	Governance LockMode = "governance"
 )
 
-// ObjectLock makes the store refuse to delete new objects for a number of days,
-// whatever key asks. The bucket must have been made with object lock. The zero
-// value does not lock.
+// ObjectLock makes the store refuse to delete new objects for a while, whatever
+// key asks. The bucket must have been made with object lock. The zero value does
+// not lock.
 type ObjectLock struct {
 	Mode LockMode
-	Days int
+	For  time.Duration
 
 	// Applies says which objects are locked; nil is all that a restore needs:
 	// everything but sessions and events, which are replaced and swept, and
@@ -52,7 +52,7 @@ func (m LockMode) retention() minio.RetentionMode {
 func (l ObjectLock) mark(opts *minio.PutObjectOptions, name string, now time.Time) {
 	if l.Mode != "" && l.Applies(name) {
 		opts.Mode = l.Mode.retention()
-		opts.RetainUntilDate = lockDate(now.AddDate(0, 0, l.Days))
+		opts.RetainUntilDate = lockDate(now.Add(l.For))
 	}
 }
 
@@ -61,19 +61,27 @@ func lockDate(t time.Time) time.Time {
 	return t.UTC().Add(time.Second - 1).Truncate(time.Second)
 }
 
-// ExtendLock makes the store hold the object at least until the given time. A
-// lock that holds longer stays. It takes one request, and two more where the
-// store refuses it. Without [Config].ObjectLock it fails with
-// errors.ErrUnsupported.
-func (s *Store) ExtendLock(ctx context.Context, name string, until time.Time) error {
+// ExtendLock makes the store hold the object from now on for as long as
+// [Config].ObjectLock says. A lock that holds longer stays. It takes one request,
+// and two more where the store refuses it. What is not locked when it is stored
+// is left alone. Without [Config].ObjectLock it fails with errors.ErrUnsupported.
+func (s *Store) ExtendLock(ctx context.Context, name string) error {
 	const op = "extend lock"
 	if err := s.begin(ctx, op, name); err != nil {
 		return err
 	}
-	if s.cfg.ObjectLock.Mode == "" {
-		return &backend.Error{Op: op, Place: s.place, Name: name, Kind: errors.ErrUnsupported, Err: errors.New("no object lock is configured")}
+	l := s.cfg.ObjectLock
+	if l.Mode == "" {
+		return &backend.Error{Op: op, Place: s.place, Name: name, Kind: errors.ErrUnsupported, Err: errors.New("no object lock is configured"),
+			Hint: "say how objects are to be locked, as when they were stored"}
 	}
-	until = lockDate(until)
+	if !l.Applies(name) {
+		return nil
+	}
+	return s.extendLock(ctx, name, lockDate(s.now().Add(l.For)))
+}
+
+func (s *Store) extendLock(ctx context.Context, name string, until time.Time) error {
 	err := s.retain(ctx, name, s.cfg.ObjectLock.Mode.retention(), until)
 	if err == nil || judge(err).temporary || judge(err).network {
 		return s.lockFailed(ctx, name, err)

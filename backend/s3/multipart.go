@@ -76,11 +76,8 @@ func (s *Store) putPart(ctx context.Context, name, id string, number int, data [
 func (s *Store) complete(ctx context.Context, name, id, token string, parts []minio.CompletePart) error {
 	open := false
 	for try := 1; ; try++ {
-		info, err := s.core.CompleteMultipartUpload(ctx, s.cfg.Bucket, s.key(name), id, parts, minio.PutObjectOptions{})
+		_, err := s.core.CompleteMultipartUpload(ctx, s.cfg.Bucket, s.key(name), id, parts, minio.PutObjectOptions{})
 		if err == nil {
-			if info.VersionID != "" {
-				s.versioned.Store(true)
-			}
 			return nil
 		}
 		if open && minio.ToErrorResponse(err).Code == "NoSuchUpload" {

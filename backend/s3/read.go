@@ -79,9 +79,6 @@ func (s *Store) look(ctx context.Context, name string) (info minio.ObjectInfo, e
 		_, info.Size, err = extent(header)
 		return err
 	})
-	if info.VersionID != "" {
-		s.versioned.Store(true)
-	}
 	return info, err
 }
 
@@ -116,6 +113,7 @@ type reader struct {
 	off, left int64
 	etag      string        // of the version
 	body      io.ReadCloser // nil when there is nothing to read, or no connection
+	header    http.Header   // of the first answer
 	tries     int           // requests since the last byte arrived
 	closed    bool
 }
@@ -156,6 +154,9 @@ func (r *reader) open(n int64) error {
 		n = size - r.off
 	}
 	r.body, r.left, r.etag = body, n, info.ETag
+	if r.header == nil {
+		r.header = header
+	}
 	return nil
 }
 

@@ -21,10 +21,12 @@
 //     from another's. A store that drops metadata makes it fs.ErrExist.
 //   - A Put whose answer was lost may take effect later, also after another
 //     Put of the same name. Whoever replaces objects has to live with that.
-//   - Delete of a missing object is fs.ErrNotExist as far as a look just
-//     before can tell: of two racing deletes both may succeed.
+//   - Delete of a missing object is no error: S3 does not tell.
 //   - In a bucket with versioning, Delete removes all versions of the object
-//     if it may, or else hides it. A locked version is [ErrLocked].
+//     if it may, or else hides it. A locked version is backend.ErrLocked.
+//   - Object lock holds versions. Whoever has the key can still put another
+//     version above one, or hide it: what is held is below, and comes to light
+//     when what is above is removed.
 //   - Store-side listings have to be in byte order, which S3 promises for all
 //     but directory buckets. Another order is an error, not a wrong listing.
 package s3
@@ -60,7 +62,6 @@ type Store struct {
 	wire   *transport
 
 	closed     atomic.Bool
-	versioned  atomic.Bool // a version id has been seen: the bucket keeps versions
 	hidingOnly atomic.Bool // versions may not be listed or removed: Delete hides
 	warnings   sync.Map    // which warnings have been given
 }
@@ -169,8 +170,8 @@ func (c *Config) check() (host string, secure bool, err error) {
 	switch l := c.ObjectLock; {
 	case l.Mode != "" && l.Mode != Compliance && l.Mode != Governance:
 		return "", false, fmt.Errorf("object lock: mode %q is neither %q nor %q", l.Mode, Compliance, Governance)
-	case l.Mode != "" && (l.Days < 1 || l.Days > maxLockDays), l.Mode == "" && l.Days != 0:
-		return "", false, fmt.Errorf("object lock: %d days in mode %q make no sense", l.Days, l.Mode)
+	case l.Mode != "" && (l.For < time.Second || l.For > maxLock), l.Mode == "" && l.For != 0:
+		return "", false, fmt.Errorf("object lock: %v in mode %q make no sense", l.For, l.Mode)
 	}
 	if c.PartSize != 0 && (c.PartSize < minPartSize || c.PartSize > maxPartSize) {
 		return "", false, fmt.Errorf("a part size of %d bytes is outside %d..%d", c.PartSize, minPartSize, maxPartSize)

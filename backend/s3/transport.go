@@ -31,7 +31,8 @@ type transport struct {
 	stall    time.Duration
 	trace    func(op string)
 
-	answered atomic.Bool // something that speaks HTTP has answered once
+	answered  atomic.Bool // something that speaks HTTP has answered once
+	versioned atomic.Bool // a version id has been seen: the bucket keeps versions
 }
 
 const (
@@ -134,6 +135,9 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	t.answered.Store(true)
 	w.answered.Store(true)
 	w.pause()
+	if resp.Header.Get("X-Amz-Version-Id") != "" {
+		t.versioned.Store(true)
+	}
 	b := &body{rc: resp.Body, watch: w, limit: t.down, left: maxAnswer}
 	if op == OpGet && resp.StatusCode/100 == 2 {
 		b.left = -1

@@ -168,14 +168,8 @@ func (s *Store) options(name string) minio.PutObjectOptions {
 
 // send makes one request.
 func (s *Store) send(ctx context.Context, p *upload) error {
-	info, err := s.core.PutObject(ctx, s.cfg.Bucket, s.key(p.name), bytes.NewReader(p.data), int64(len(p.data)), "", p.sha, p.opts)
-	if err != nil {
-		return err
-	}
-	if info.VersionID != "" {
-		s.versioned.Store(true)
-	}
-	return nil
+	_, err := s.core.PutObject(ctx, s.cfg.Bucket, s.key(p.name), bytes.NewReader(p.data), int64(len(p.data)), "", p.sha, p.opts)
+	return err
 }
 
 const checksumHeader = "X-Amz-Checksum-Crc32c"
