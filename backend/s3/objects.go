@@ -34,6 +34,11 @@ var kept = []string{"Cache-Control", "Content-Disposition", "Content-Encoding", 
 
 const metaPrefix = "X-Amz-Meta-"
 
+// keeps reports whether a header, by its canonical name, belongs to an object.
+func keeps(name string) bool {
+	return slices.Contains(kept, name) || strings.HasPrefix(name, metaPrefix)
+}
+
 // Objects yields all objects below the place's prefix in the order of their keys as
 // bytes, folder markers included. It ends after the first error.
 func (s *Store) Objects(ctx context.Context) iter.Seq2[Object, error] {
@@ -66,7 +71,7 @@ func (s *Store) OpenObject(ctx context.Context, key string) (io.ReadCloser, Obje
 	o := Object{Key: key, Size: r.left, ETag: r.etag, Header: map[string]string{}}
 	o.Modified, _ = http.ParseTime(r.header.Get("Last-Modified"))
 	for name, values := range r.header {
-		if len(values) > 0 && (slices.Contains(kept, name) || strings.HasPrefix(name, metaPrefix)) {
+		if len(values) > 0 && keeps(name) {
 			o.Header[name] = values[0]
 		}
 	}
@@ -80,10 +85,14 @@ func (s *Store) PutObject(ctx context.Context, o Object, in io.Reader) error {
 		return err
 	}
 	opts := minio.PutObjectOptions{UserMetadata: map[string]string{}, DisableContentSha256: true, DisableMultipart: true}
+	var err error
 	for name, value := range o.Header {
+		if !keeps(name) { // it might be one that grants rights
+			err = fmt.Errorf("%q is no header that an object keeps", name)
+			return &backend.Error{Op: "put", Place: s.place, Name: o.Key, Err: err}
+		}
 		opts.UserMetadata[name] = value
 	}
-	var err error
 	if o.Size > int64(s.cfg.PartSize) {
 		err = s.putStream(ctx, o, in, opts)
 	} else {

@@ -70,6 +70,7 @@ var floors = map[string]int{
 	"internal/app/source/mysql":  5,
 	"internal/app/source/redis":  5,
 	"internal/app/source/sqlite": 5,
+	"internal/app/source/bucket": 5,
 	"internal/app/apptest":       6,
 
 	"internal/repotest":     5,
