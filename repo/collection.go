@@ -30,11 +30,14 @@ type Collection struct {
 	packs    map[pack.ID]int64     // listed before the roots were read
 	segments map[[32]byte]struct{} // likewise
 
+	spared map[pack.ID]struct{} // condemned, and kept nevertheless
+
 	judge *reader // reads from the store itself, never from a cache's copies
 	blob  []byte  // what it has read last
 
 	salvage *salvage // what a repair needs beside; nil for a collection
 	closed  bool     // by this one
+	freed   int64    // bytes of the packs that it has let go
 }
 
 // ErrRaced says that another client has begun or closed a generation meanwhile.
@@ -115,8 +118,11 @@ func (c *Collection) Adopted() bool { return c.plan != nil }
 // out moves no blob.
 func (c *Collection) Folding() bool { return len(c.plan.Condemned) == 0 }
 
-// Condemned reports whether the plan removes the pack.
+// Condemned reports whether the plan removes the pack, and nobody spares it.
 func (c *Collection) Condemned(id pack.ID) bool {
+	if _, spared := c.spared[id]; spared {
+		return false
+	}
 	_, found := slices.BinarySearchFunc(c.plan.Condemned, id, func(a, b pack.ID) int { return compare32(a, b) })
 	return found
 }
@@ -154,7 +160,10 @@ func (c *Collection) Propose(ctx context.Context, condemned []pack.ID, dropped [
 // propose creates the plan.
 func (c *Collection) propose(ctx context.Context, p *plan) error {
 	payload := p.encode()
-	_, err := c.r.create(ctx, crypto.KindPlan, crypto.SessionID{}, planName(c.n), payload)
+	err := c.r.withRoom(ctx, func() error {
+		_, err := c.r.create(ctx, crypto.KindPlan, crypto.SessionID{}, planName(c.n), payload)
+		return err
+	})
 	if errors.Is(err, errTaken) {
 		return ErrRaced
 	}
@@ -183,7 +192,7 @@ func (c *Collection) Reread(ctx context.Context) error { return c.read(ctx) }
 // It stores whatever it is given, once. Its Flush returns when the copies are
 // durable; they become visible by Close.
 func (c *Collection) Rescuer(ctx context.Context) (*Writer, error) {
-	w := &Writer{r: c.r, o: WriterOptions{Uploads: 2}}
+	w := &Writer{r: c.r, o: WriterOptions{Uploads: 2}, rescues: true}
 	var err error
 	if w.sid, err = crypto.NewSessionID(c.r.env.Now(), c.r.env.Rand); err != nil {
 		return nil, err
@@ -234,7 +243,11 @@ func (c *Collection) Close(ctx context.Context, rescued [][32]byte) error {
 			d.DeletePacks = append(d.DeletePacks, id)
 		}
 	}
-	d.DeletePacks = append(d.DeletePacks, c.plan.Condemned...)
+	for _, id := range c.plan.Condemned {
+		if c.Condemned(id) {
+			d.DeletePacks = append(d.DeletePacks, id)
+		}
+	}
 	old := c.namedSegments()
 	for _, name := range c.plan.OrphanSegments {
 		old[name] = struct{}{}
@@ -250,13 +263,24 @@ func (c *Collection) Close(ctx context.Context, rescued [][32]byte) error {
 		delete(old, name)
 	}
 	d.DeleteSegments = slices.Collect(maps.Keys(old))
-	_, err = c.r.create(ctx, crypto.KindDone, crypto.SessionID{}, doneName(c.n), d.encode())
+	err = c.r.withRoom(ctx, func() error {
+		_, err := c.r.create(ctx, crypto.KindDone, crypto.SessionID{}, doneName(c.n), d.encode())
+		return err
+	})
 	if errors.Is(err, errTaken) {
 		return ErrRaced
 	}
-	c.closed = err == nil
+	if c.closed = err == nil; c.closed {
+		for _, id := range d.DeletePacks {
+			c.freed += c.packs[id]
+		}
+	}
 	return err
 }
+
+// Freed returns the bytes of the packs that this collection has let go, as they
+// were listed when it began.
+func (c *Collection) Freed() int64 { return c.freed }
 
 // Overtaken reports whether another client has closed this generation or a later
 // one: what this one has read may be gone by now, and finding it missing means

@@ -120,7 +120,10 @@ func (r *Repo) append(ctx context.Context, id crypto.SessionID, e Event, wanted 
 		if ok, err := wanted(l); !ok || err != nil {
 			return err
 		}
-		_, err = r.create(ctx, crypto.KindEvent, id, eventName(id, l.last+1), e.encode())
+		err = r.withRoom(ctx, func() error {
+			_, err := r.create(ctx, crypto.KindEvent, id, eventName(id, l.last+1), e.encode())
+			return err
+		})
 		switch {
 		case errors.Is(err, errTaken):
 			continue

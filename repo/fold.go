@@ -42,7 +42,11 @@ func (c *Collection) fold(ctx context.Context, rescued [][32]byte) (names [][32]
 		if err != nil {
 			return nil, err
 		}
-		name, _, err := c.r.storeSegment(ctx, crypto.SessionID{}, payload)
+		var name [32]byte
+		err := c.r.withRoom(ctx, func() (err error) {
+			name, _, err = c.r.storeSegment(ctx, crypto.SessionID{}, payload)
+			return err
+		})
 		if err != nil {
 			return nil, err
 		}

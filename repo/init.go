@@ -112,7 +112,14 @@ func create(ctx context.Context, be backend.Backend, o InitOptions, env Env, par
 		return nil, err
 	}
 	dropStaleSlots(ctx, be, head.Repo)
-	return newRepo(be, env, keys, head, params, slot)
+	r, err := newRepo(be, env, keys, head, params, slot)
+	if err != nil || r.env.Ballast <= 0 {
+		return r, err
+	}
+	if err := r.reserve(ctx, int64(r.env.Ballast)); err != nil {
+		env.Warn(ballastName, err) // the next collection makes it
+	}
+	return r, nil
 }
 
 // createConfig is the moment at which the repository exists.

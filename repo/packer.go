@@ -103,6 +103,7 @@ type uploader struct {
 	mu        sync.Mutex // guards what follows; not held while the store is asked
 	rows      index.Builder
 	ids       []crypto.ID
+	packs     []pack.ID        // all, of a rescuer
 	published []stored         // what no checkpoint names
 	doubtful  []*index.Segment // of packs of which nobody knows whether a checkpoint names them
 	pace      pace
@@ -174,12 +175,16 @@ func (u *uploader) store(p *openPack) error {
 		return fmt.Errorf("store pack %s: %w", f.ID, err)
 	}
 	u.w.stats.packs.Add(1)
+	u.w.stats.files.Add(int64(len(f.Bytes)))
 	return u.gather(f)
 }
 
 // gather indexes a stored pack, and makes a checkpoint when one is due.
 func (u *uploader) gather(f pack.Finished) error {
 	u.mu.Lock()
+	if u.w.rescues {
+		u.packs = append(u.packs, f.ID)
+	}
 	err := u.rows.Add(f.ID, len(f.Bytes), f.Header, f.Directory)
 	if err != nil {
 		u.mu.Unlock()

@@ -37,6 +37,7 @@ type Env struct {
 	Agent string                                 // program and version, recorded in sessions, commits and the config
 	Warn  func(object string, err error)         // something odd that does not stop the work; may be nil
 
+	Ballast      int    // bytes that a store on a disk keeps free for collections, see Reserve; 0: none
 	CacheDir     string // where copies of what never changes are kept; "": nowhere
 	CacheObjects bool   // the store is distant: keep commits, events and tree packs too, and read packs in windows
 }

@@ -126,7 +126,10 @@ func (c *Collection) kill(ctx context.Context, sid crypto.SessionID, s session) 
 	if err != nil {
 		return err
 	}
-	_, err = c.r.create(ctx, crypto.KindCommit, sid, commitName(sid), payload)
+	err = c.r.withRoom(ctx, func() error {
+		_, err := c.r.create(ctx, crypto.KindCommit, sid, commitName(sid), payload)
+		return err
+	})
 	if errors.Is(err, errTaken) {
 		return nil
 	}

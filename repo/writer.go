@@ -38,6 +38,8 @@ type Writer struct {
 	session session
 	gc      gcState // what gc/ held right after that
 
+	rescues bool // for a collection: it has no session record, and may take back what it has stored
+
 	known   known
 	packers [2]*packer // by kind, tree last
 	upload  *uploader
@@ -49,7 +51,7 @@ type Writer struct {
 	mu    sync.Mutex // guards lanes
 	lanes []*Lane
 
-	stats struct{ blobs, raw, stored, packs atomic.Int64 }
+	stats struct{ blobs, raw, stored, packs, files atomic.Int64 }
 }
 
 // Stats count what a Writer has stored.
@@ -58,6 +60,7 @@ type Stats struct {
 	Raw    int64 // their plain bytes
 	Stored int64 // bytes of their segments, compressed and sealed
 	Packs  int64 // packs stored
+	Files  int64 // their bytes
 }
 
 // ErrKilled says that a collector gave the session up before it committed:
@@ -274,7 +277,7 @@ func (w *Writer) Unfolded() int { return w.view.unfolded() }
 func (w *Writer) Stats() Stats {
 	return Stats{
 		Blobs: w.stats.blobs.Load(), Raw: w.stats.raw.Load(),
-		Stored: w.stats.stored.Load(), Packs: w.stats.packs.Load(),
+		Stored: w.stats.stored.Load(), Packs: w.stats.packs.Load(), Files: w.stats.files.Load(),
 	}
 }
 

@@ -80,6 +80,7 @@ type pruneSummary struct {
 	BytesFreed  int64   `json:"bytes_freed"`
 	PacksStored int64   `json:"packs_stored"`
 	BytesStored int64   `json:"bytes_stored"`
+	PacksSpared int     `json:"packs_spared"`
 	Temporary   int     `json:"temporary_files_deleted"`
 	Duration    float64 `json:"total_duration"`
 }

@@ -61,11 +61,18 @@ func stateDir() string {
 	return ""
 }
 
+// ballast is what a repository on a disk keeps free for a collection on a full one.
+const ballast = 4 << 20
+
 // env is what the engine learns about this process. Copies of objects are kept
 // only where asking for them again is slow.
 func (a *app) env(p place) repo.Env {
-	return repo.Env{Host: hostName(), PID: os.Getpid(), Agent: agent(), Warn: a.ui.warn,
+	e := repo.Env{Host: hostName(), PID: os.Getpid(), Agent: agent(), Warn: a.ui.warn,
 		CacheDir: a.cache(), CacheObjects: p.loc.Scheme != location.Local}
+	if p.loc.Scheme == location.Local || p.loc.Scheme == location.SFTP {
+		e.Ballast = ballast
+	}
+	return e
 }
 
 // cache returns the directory of the cache, or "" for none.

@@ -123,7 +123,7 @@ func (a *app) prune(ctx context.Context, r *repo.Repo, limits gc.Limits, f prune
 	switch {
 	case errors.Is(err, backend.ErrNoSpace):
 		return &failure{code: exitNoSpace, err: fmt.Errorf("prune: %w", err),
-			hint: "`vault prune --delete-only` needs no space for packs; nothing that a backup needs is lost"}
+			hint: "a few MiB are needed to begin with: free them on the disk, outside the repository, and run it again; nothing is lost"}
 	case errors.Is(err, repo.ErrRaced):
 		return &failure{code: exitBusy, err: fmt.Errorf("prune: %w", err), hint: "run it again when the other one is done"}
 	case err != nil:
@@ -140,7 +140,7 @@ func (a *app) prune(ctx context.Context, r *repo.Repo, limits gc.Limits, f prune
 		return fmt.Errorf("prune: %w", err)
 	}
 	m := pruneSummary{Type: "summary", Nothing: report.Nothing && report.Deleted+temporary == 0, Adopted: report.Adopted, Dropped: len(report.Dropped),
-		Deleted: report.Deleted, BytesFreed: max(0, report.FreedSize), PacksStored: report.Rescued.Packs, BytesStored: report.Rescued.Stored,
+		Deleted: report.Deleted, BytesFreed: max(0, report.FreedSize), PacksStored: report.Rescued.Packs, BytesStored: report.Rescued.Stored, PacksSpared: report.Spared,
 		Temporary: temporary, Duration: time.Since(start).Seconds()}
 	a.ui.message(m)
 	switch {
@@ -149,10 +149,19 @@ func (a *app) prune(ctx context.Context, r *repo.Repo, limits gc.Limits, f prune
 	case m.Adopted:
 		a.ui.info("finished what an interrupted prune had planned: %s deleted; run it again for what has come since\n", display.Count(uint64(m.Deleted), "object"))
 	default:
-		a.ui.info("pruned in %s: %s deleted, about %s freed\n", display.Duration(time.Since(start)),
+		a.ui.info("pruned in %s: %s deleted, %s freed\n", display.Duration(time.Since(start)),
 			display.Count(uint64(m.Deleted), "object"), display.Bytes(uint64(m.BytesFreed)))
 	}
-	return nil
+	if report.Spared == 0 {
+		return nil
+	}
+	told := fmt.Sprintf("%s could be deleted if there were room for what is still needed of it", display.Count(uint64(report.Spared), "more pack"))
+	if f.deleteOnly {
+		a.ui.info("%s\n", told)
+		return nil
+	}
+	return &failure{code: exitNoSpace, err: fmt.Errorf("prune: %w: %s", backend.ErrNoSpace, told),
+		hint: "what could go without being moved is gone: run it again, if need be after freeing some space"}
 }
 
 // showPlan tells what a collection is going to do.
@@ -178,7 +187,11 @@ func (a *app) showPlan(r gc.Report, dryRun bool) {
 	if m.PacksRepack > 0 {
 		print("to repack    %s, %s; about %s of it stays\n", display.Count(uint64(m.PacksRepack), "pack"), size(m.BytesRepack), display.Bytes(uint64(m.BytesMoved)))
 	}
-	print("frees        about %s; unused data that stays: about %s\n", display.Bytes(uint64(m.BytesFreed)), display.Bytes(uint64(max(0, m.BytesUnused))))
+	frees := size(m.BytesFreed)
+	if m.PacksRepack > 0 {
+		frees = "about " + display.Bytes(uint64(m.BytesFreed)) // what is moved is compressed anew
+	}
+	print("frees        %s; unused data that stays: about %s\n", frees, display.Bytes(uint64(max(0, m.BytesUnused))))
 }
 
 func (a *app) tellWaiting(w repo.Waiting) {

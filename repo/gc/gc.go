@@ -55,8 +55,13 @@ type Report struct {
 	PacksTotal   int       // packs that were stored
 	UnnamedBytes int64     // of the files of Unnamed
 	Rescued      repo.Stats
-	Deleted      int   // objects deleted
-	FreedSize    int64 // bytes: those of deletions exactly, those of moving about
+	Spared       int // condemned packs that stay: there was no room to move what lives in them
+	Deleted      int // objects deleted
+
+	// FreedSize is how many bytes the packs get less. Of a plan it is exact unless
+	// packs are repacked, since what stays of them is compressed anew; afterwards it
+	// is what has happened: packs deleted less packs stored.
+	FreedSize int64
 }
 
 func (o Options) withDefaults() Options {
@@ -134,16 +139,19 @@ func finish(ctx context.Context, r *repo.Repo, c *repo.Collection, o Options, re
 	if err := c.Reread(ctx); err != nil {
 		return err
 	}
-	rescued, stats, err := rescue(ctx, r, c, o)
+	v, err := vacate(ctx, r, c, o)
 	if err != nil {
 		return err
 	}
-	report.Rescued = stats
-	if err := c.Close(ctx, rescued); err != nil {
+	report.Rescued, report.Spared = v.stats, len(v.spared)
+	if err := c.Close(ctx, v.index); err != nil {
 		return err
 	}
-	report.Deleted, err = r.Sweep(ctx)
-	return err
+	report.FreedSize = c.Freed() - v.stats.Files
+	if report.Deleted, err = r.Sweep(ctx); err != nil {
+		return err
+	}
+	return r.Reserve(ctx)
 }
 
 // FoldAfter is the number of commits from which Fold does its work: until then

@@ -3,10 +3,12 @@ package gc
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"iter"
 	"slices"
 
+	"vault/backend"
 	"vault/index"
 	"vault/pack"
 	"vault/repo"
@@ -15,66 +17,93 @@ import (
 // batchRows is how many blobs that may have to be copied are held at once.
 const batchRows = 1 << 15
 
-// rescue copies the blobs that live roots refer to out of the condemned packs,
-// and returns the index segments of the copies.
+// vacated is what became of the live blobs in condemned packs.
+type vacated struct {
+	index  [][32]byte // segments of the copies
+	stats  repo.Stats // of the copies
+	spared map[pack.ID]struct{}
+}
+
+// vacate sees to it that nothing is lost with the condemned packs: what lives in
+// them is copied, or - if nothing is to be stored, or there is no room - the packs
+// that it lies in are spared. So a plan of whoever had room does not keep one who
+// has none from deleting what can go.
+func vacate(ctx context.Context, r *repo.Repo, c *repo.Collection, o Options) (v vacated, err error) {
+	if c.Folding() {
+		return v, nil
+	}
+	if o.Limits.MaxRepack != 0 {
+		v, err = rescue(ctx, r, c, o)
+		if !errors.Is(err, backend.ErrNoSpace) {
+			return v, err
+		}
+	}
+	v = vacated{spared: map[pack.ID]struct{}{}}
+	err = stranded(ctx, r, c, o, func(row index.Row) error {
+		c.Spare(row.Pack)
+		v.spared[row.Pack] = struct{}{}
+		return nil
+	})
+	return v, err
+}
+
+// rescue copies the blobs that live roots refer to out of the condemned packs.
+func rescue(ctx context.Context, r *repo.Repo, c *repo.Collection, o Options) (v vacated, err error) {
+	var w *repo.Writer
+	var lane *repo.Lane
+	var blob []byte
+	err = stranded(ctx, r, c, o, func(row index.Row) (err error) {
+		if w == nil {
+			if w, err = c.Rescuer(ctx); err != nil {
+				return err
+			}
+			lane = w.Lane()
+		}
+		if blob, err = r.Get(ctx, row.Kind, row.ID, blob); err == nil {
+			_, _, err = lane.Put(ctx, row.Kind, blob)
+		}
+		return err
+	})
+	if w == nil {
+		return v, err
+	}
+	defer w.Abort()
+	if err == nil {
+		err = w.Flush()
+	}
+	if errors.Is(err, backend.ErrNoSpace) {
+		err = errors.Join(err, w.Discard(ctx))
+	}
+	if err != nil {
+		return v, fmt.Errorf("rescue: %w", err)
+	}
+	return vacated{index: w.Published(), stats: w.Stats()}, nil
+}
+
+// stranded calls leave for each blob that a live root refers to and that lies in
+// condemned packs only.
 //
 // A blob may have another copy in a pack that stays. It is relied upon only after
 // it was read and its name checked: it may be damaged, and the one that goes the
 // only good one. Beside the marks, memory holds a batch of blobs' names, and a few
 // bytes for each condemned pack.
-func rescue(ctx context.Context, r *repo.Repo, c *repo.Collection, o Options) ([][32]byte, repo.Stats, error) {
-	if c.Folding() {
-		return nil, repo.Stats{}, nil
-	}
+func stranded(ctx context.Context, r *repo.Repo, c *repo.Collection, o Options, leave func(index.Row) error) error {
 	marks := c.Index().NewMarks()
 	if err := markAll(ctx, r, c, marks, o.Workers); err != nil {
-		return nil, repo.Stats{}, err
+		return err
 	}
-	var m *mover
 	for rows := range leaving(c, marks) {
-		if m == nil {
-			w, err := c.Rescuer(ctx)
-			if err != nil {
-				return nil, repo.Stats{}, err
-			}
-			defer w.Abort()
-			m = &mover{r: r, c: c, w: w, lane: w.Lane()}
-		}
 		for _, row := range rows {
-			if err := m.move(ctx, row); err != nil {
-				return nil, repo.Stats{}, fmt.Errorf("rescue: %w", err)
+			kept, err := c.Kept(ctx, row.Kind, row.ID)
+			if err == nil && !kept {
+				err = leave(row)
+			}
+			if err != nil {
+				return err
 			}
 		}
 	}
-	if m == nil {
-		return nil, repo.Stats{}, nil
-	}
-	if err := m.w.Flush(); err != nil {
-		return nil, repo.Stats{}, fmt.Errorf("rescue: %w", err)
-	}
-	return m.w.Published(), m.w.Stats(), nil
-}
-
-// mover copies blobs.
-type mover struct {
-	r    *repo.Repo
-	c    *repo.Collection
-	w    *repo.Writer
-	lane *repo.Lane
-	blob []byte
-}
-
-// move copies a live blob of a condemned pack, unless another copy is kept.
-func (m *mover) move(ctx context.Context, row index.Row) error {
-	kept, err := m.c.Kept(ctx, row.Kind, row.ID)
-	if kept || err != nil {
-		return err
-	}
-	if m.blob, err = m.r.Get(ctx, row.Kind, row.ID, m.blob); err != nil {
-		return err
-	}
-	_, _, err = m.lane.Put(ctx, row.Kind, m.blob)
-	return err
+	return nil
 }
 
 // leaving yields the rows of live blobs in condemned packs, in batches; within a
