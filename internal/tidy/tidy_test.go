@@ -64,14 +64,15 @@ var floors = map[string]int{
 
 	"internal/app/source": 4,
 
-	"internal/app/config":        5,
-	"internal/app/record":        5,
-	"internal/app/source/pg":     5,
-	"internal/app/source/mysql":  5,
-	"internal/app/source/redis":  5,
-	"internal/app/source/sqlite": 5,
-	"internal/app/source/bucket": 5,
-	"internal/app/apptest":       6,
+	"internal/app/config":           5,
+	"internal/app/record":           5,
+	"internal/app/source/pg":        5,
+	"internal/app/source/mysql":     5,
+	"internal/app/source/redis":     5,
+	"internal/app/source/sqlite":    5,
+	"internal/app/source/bucket":    5,
+	"internal/app/source/container": 5,
+	"internal/app/apptest":          6,
 
 	"internal/repotest":     5,
 	"internal/netfault":     5,

@@ -131,8 +131,8 @@ func TestMapOddACL(t *testing.T) {
 
 // TestOwnerRange: a rule for a range gives each number its own.
 func TestOwnerRange(t *testing.T) {
-	o := newOwners(true, []OwnerRule{{ID: 0, To: 1001}, {ID: 1, Count: 65535, To: 200000}, {Group: true, ID: 10, Count: 5, To: 4294967290}})
-	for id, want := range map[uint32]uint32{0: 1001, 1: 200000, 33: 200032, 65535: 265534, 65536: 65536, none: none} {
+	o := newOwners(true, []OwnerRule{{ID: 0, To: 1001}, {ID: 1, Count: 65535, To: 200000}, {Group: true, ID: 10, Count: 5, To: 4294967290}, {ID: 70000, Count: 1 << 31, To: 65534, Same: true}})
+	for id, want := range map[uint32]uint32{0: 1001, 1: 200000, 33: 200032, 65535: 265534, 65536: 65536, 70000: 65534, 99999: 65534, none: none} {
 		if got := o.user("", id); got != want {
 			t.Errorf("user %d becomes %d, want %d", id, got, want)
 		}

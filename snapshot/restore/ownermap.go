@@ -23,11 +23,12 @@ type OwnerRule struct {
 	// Count makes it a rule for so many numbers from ID on, which become those from To
 	// on; 0 is 1. It does not count with a Name.
 	Count uint32
+	Same  bool // all of them become To
 }
 
 // to returns the number here of a number that the rule fits.
 func (r *OwnerRule) to(id uint32) uint32 {
-	if r.Name != "" {
+	if r.Name != "" || r.Same {
 		return r.To
 	}
 	return r.To + (id - r.ID)
