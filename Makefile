@@ -14,18 +14,31 @@ VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo deve
 # in `make race-all`.
 RACE := ./backend/local ./backend/mem ./repo/... ./snapshot/... ./cmd/...
 
-# Other systems that must keep compiling: everything that does not stand on what
-# works on Linux alone so far.
-CROSS := darwin/arm64 windows/amd64
-LINUX_ONLY := vault/snapshot/archive
+# Other systems that must keep compiling, all of it.
+CROSS := linux/arm64 darwin/arm64 windows/amd64
+
+# What runs on an emulated arm64: the packages whose code or speed depends on the
+# machine, and of their tests those that would tell.
+ARM64 := ./internal/wire ./internal/cache ./internal/sys ./chunk ./crypto ./pack ./index ./snapshot ./repo
+ARM64_RUN := Vectors|Kernel|MatchesReference|RoundTrip|AgainstModel|Bytes$$|Nonces|PaddedSize|SlotPassphrase|Hostile(Frames|Footer|Sums)|ReferenceRepository|BackupAndRestore|DedupAcross
+QEMU_ARM64 ?= qemu-aarch64-static
+
+# Every decoder of stored bytes, as package:target.
+DECODERS := internal/wire:FuzzReader \
+	crypto:FuzzParseSlot crypto:FuzzSlotPayload crypto:FuzzParseConfigHead crypto:FuzzOpenObject crypto:FuzzOpenEnvelope crypto:FuzzSessionID \
+	pack:FuzzReadDirectory pack:FuzzDecodeDirectory pack:FuzzDecode index:FuzzSegment \
+	snapshot:FuzzPage snapshot:FuzzBody snapshot:FuzzCommit snapshot/restore:FuzzRestore \
+	repo:FuzzParams repo:FuzzSession repo:FuzzEvent repo:FuzzPlan repo:FuzzDone repo:FuzzObjectNames repo:FuzzImport \
+	repo/repair:FuzzParseNote repo/inspect:FuzzObject internal/cache:FuzzFiles
+
 
 # $(call timed,name,command) runs the command and prints how long it took.
 timed = @s=$$(date +%s); { $(2); } || { echo "== $(1): FAILED" >&2; exit 1; }; \
 	echo "== $(1): $$(($$(date +%s) - s)) s"
 
-.PHONY: help run build test packages fmt vet cross race race-all unit lint fuzz model sim sim-long golden bench bench-peers clean torture
+.PHONY: help run build test packages fmt vet cross arm64 race race-all unit lint fuzz fuzz-decoders model sim sim-long golden bench bench-peers clean torture
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: build ## do the main job on an embedded repository: back up SRC=/any/path twice, restore, compare, check
 	@.ci/demo $(BUILD)/vault "$(SRC)" $(BUILD)/demo
@@ -34,7 +47,7 @@ build: ## compile build/vault
 	@mkdir -p $(BUILD)
 	@$(GO) build -ldflags "-X main.version=$(VERSION)" -o $(BUILD)/vault ./cmd/vault
 
-test: packages fmt vet cross race unit ## everything that CI runs
+test: packages fmt vet cross arm64 race unit ## everything that CI runs
 
 packages: ## install the Debian packages that tests need, or name them
 	$(call timed,packages,.ci/packages)
@@ -47,9 +60,13 @@ vet: ## go vet
 	$(call timed,vet,$(GO) vet ./...)
 
 cross: ## compile for other systems
-	$(call timed,cross,CGO_ENABLED=0 GOARCH=arm64 $(GO) build ./... || exit 1; \
-		for t in $(CROSS); do CGO_ENABLED=0 GOOS=$${t%/*} GOARCH=$${t#*/} \
-			$(GO) build $$($(GO) list -f '{{.ImportPath}} {{join .Deps " "}}' ./... | grep -vwF $(LINUX_ONLY) | cut -d ' ' -f 1) || exit 1; done)
+	$(call timed,cross,for t in $(CROSS); do \
+		CGO_ENABLED=0 GOOS=$${t%/*} GOARCH=$${t#*/} $(GO) build ./... || exit 1; done)
+
+arm64: ## tests of formats and kernels on an emulated arm64
+	$(call timed,arm64,if command -v $(QEMU_ARM64) >/dev/null; then CGO_ENABLED=0 GOARCH=arm64 \
+		$(GO) test -short -timeout 10m -exec $(QEMU_ARM64) -run '$(ARM64_RUN)' $(ARM64); \
+		else echo "no $(QEMU_ARM64): skipped"; test "$$CI" != true; fi)
 
 race: ## tests of the concurrent packages, with the race detector; campaigns are left to unit
 	$(call timed,race,CGO_ENABLED=1 .ci/in-memory $(GO) test -race -short -timeout 8m $(RACE))
@@ -67,6 +84,11 @@ fuzz: ## every fuzz target for FUZZTIME=30s each
 		for f in $$($(GO) test -list '^Fuzz' $$p | grep '^Fuzz' || true); do \
 			echo "== $$p $$f"; $(GO) test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) $$p; \
 		done; done
+
+fuzz-decoders: ## the decoders of stored bytes for FUZZTIME=30s each; goes on after a finding
+	@bad=; for d in $(DECODERS); do echo "== $$d"; \
+		$(GO) test -run '^$$' -fuzz "^$${d#*:}\$$" -fuzztime $(FUZZTIME) ./$${d%:*} || bad="$$bad $$d"; done; \
+	test -z "$$bad" || { echo "findings:$$bad" >&2; exit 1; }; echo "$(words $(DECODERS)) decoders, $(FUZZTIME) each: no finding"
 
 model: ## search the abstract commit protocol at larger bounds
 	$(GO) test -v -count=1 -timeout 60m -parallel 2 ./internal/sim/model -model.large
