@@ -29,7 +29,7 @@ with owners, times, extended attributes, hard links and devices; or as a zip,
 which holds files, directories and links only. An archive that is cut short by
 an error has no end mark, and dump exits with another status than 0.`,
 		Example: `  vault dump latest:db | psql nextcloud
-  vault dump latest:html/config --archive tar | tar --xattrs -xpC /tmp/out`,
+  vault dump latest:html/config --archive tar | tar --acls --xattrs --xattrs-include='*' -xpC /tmp/out -f -`,
 		Args: cobra.ExactArgs(1),
 	}
 	f.add(cmd.Flags())
