@@ -72,6 +72,8 @@ var floors = map[string]int{
 	"internal/app/source/sqlite":    5,
 	"internal/app/source/bucket":    5,
 	"internal/app/source/container": 5,
+	"internal/app/source/ns8":       5,
+	"internal/app/source/dogu":      5,
 	"internal/app/apptest":          6,
 
 	"internal/repotest":     5,

@@ -45,7 +45,13 @@ func rootless(t *testing.T) Engine {
 		t.Fatal(err)
 	}
 	account.Home = home
-	t.Setenv("XDG_RUNTIME_DIR", "")
+	// Without a session podman keeps there what is in /run/user otherwise.
+	if err := os.MkdirAll(home+"/rundir", 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chown(home+"/rundir", int(account.UID), int(account.GID)); err != nil {
+		t.Fatal(err)
+	}
 	e.As = account
 	e.Args = []string{"--root", home + "/root", "--runroot", home + "/run", "--storage-driver", "vfs", "--tmpdir", home + "/tmp", "--cgroup-manager", "cgroupfs"}
 	t.Cleanup(func() { // podman leaves a process that holds the namespace
