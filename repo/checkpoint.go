@@ -26,28 +26,28 @@ type Checkpoints struct {
 	Host, User, Group string // of the backup: a later one of the same host and group supersedes them
 	Time, Started     snapshot.Time
 
-	// A checkpoint is due after so many bytes of packs, and an eighth of what was
-	// stored before, so that their number grows with the logarithm of a backup's
-	// size (default: two packs); and after so much time, which bounds what a
-	// long backup loses (default: 5 minutes).
+	// A checkpoint is due after so many bytes of packs (default: one full pack) that
+	// are also a sixteenth of what was stored before, so that their number grows
+	// with the logarithm of a backup's size; and after so much time (default: 5
+	// minutes), which bounds what a long backup loses.
 	Bytes int64
 	Every time.Duration
 }
 
 const (
 	checkpointEvery = 5 * time.Minute
-	checkpointShare = 8
+	checkpointShare = 16
 )
 
 // pace tells when a checkpoint is due.
 type pace struct {
 	o     Checkpoints
 	on    bool
-	busy  bool      // one is being made
-	since int64     // bytes of packs stored since the last one
-	total int64     // and since the session began
-	last  time.Time // when the last one was made
-	count int       // made
+	busy  chan struct{} // closed when the one that is being made is made; nil if none is
+	since int64         // bytes of packs stored since the last one
+	total int64         // and since the session began
+	last  time.Time     // when the last one was made
+	count int           // made
 }
 
 func newPace(o *Checkpoints, packSize int, now time.Time) pace {
@@ -56,7 +56,7 @@ func newPace(o *Checkpoints, packSize int, now time.Time) pace {
 	}
 	p := pace{o: *o, on: true, last: now}
 	if p.o.Bytes <= 0 {
-		p.o.Bytes = 2 * int64(packSize)
+		p.o.Bytes = int64(packSize)
 	}
 	if p.o.Every <= 0 {
 		p.o.Every = checkpointEvery
@@ -64,16 +64,59 @@ func newPace(o *Checkpoints, packSize int, now time.Time) pace {
 	return p
 }
 
-// stored takes account of a pack, and reports whether the caller is to make a
-// checkpoint now, and to say when it is no longer busy with it.
-func (p *pace) stored(size int, now time.Time) bool {
+// stored takes account of a pack.
+func (p *pace) stored(size int) {
 	p.since += int64(size)
 	p.total += int64(size)
-	if !p.on || p.busy || (p.since < max(p.o.Bytes, p.total/checkpointShare) && now.Sub(p.last) < p.o.Every) {
-		return false
+}
+
+// due reports whether the caller is to make a checkpoint now, and to call made
+// when it has. While somebody else makes one and the next is due already, it
+// returns what to wait for: storing more would put more at stake.
+func (p *pace) due(now time.Time) (due bool, wait <-chan struct{}) {
+	if !p.on || p.since == 0 || p.since < max(p.o.Bytes, p.total/checkpointShare) && now.Sub(p.last) < p.o.Every {
+		return false, nil
 	}
-	p.busy, p.since, p.last = true, 0, now
-	return true
+	if p.busy != nil {
+		return false, p.busy
+	}
+	p.busy, p.since, p.last = make(chan struct{}), 0, now
+	return true, nil
+}
+
+func (p *pace) made() {
+	close(p.busy)
+	p.busy = nil
+}
+
+// keepPace makes a checkpoint when one is due.
+func (u *uploader) keepPace() error {
+	for {
+		u.mu.Lock()
+		due, wait := u.pace.due(u.w.r.env.Now())
+		u.mu.Unlock()
+		switch {
+		case wait != nil:
+			select {
+			case <-wait:
+			case <-u.w.ctx.Done():
+				return nil
+			}
+		case !due:
+			return nil
+		default:
+			err := u.flushIndex()
+			if err == nil {
+				err = u.w.checkpoint(u.w.ctx)
+			}
+			u.mu.Lock()
+			u.pace.made()
+			u.mu.Unlock()
+			if err != nil {
+				return err
+			}
+		}
+	}
 }
 
 // checkpoint makes a checkpoint of the index segments that are stored and that

@@ -195,21 +195,15 @@ func (u *uploader) gather(f pack.Finished) error {
 			u.ids = append(u.ids, b.ID)
 		}
 	}
-	due := u.pace.stored(len(f.Bytes), u.w.r.env.Now())
+	u.pace.stored(len(f.Bytes))
 	full := u.rows.Rows() >= flushRows
 	u.mu.Unlock()
-	if due || full {
-		err = u.flushIndex()
-	}
-	if due {
-		if err == nil {
-			err = u.w.checkpoint(u.w.ctx)
+	if full {
+		if err := u.flushIndex(); err != nil {
+			return err
 		}
-		u.mu.Lock()
-		u.pace.busy = false
-		u.mu.Unlock()
 	}
-	return err
+	return u.keepPace()
 }
 
 // flushIndex writes the gathered rows as an index segment. Their packs are
