@@ -93,8 +93,10 @@ type batch struct {
 	err  error
 }
 
-func (b *batch) full() bool {
-	return len(b.want) >= batchBlobs || b.bytes >= batchBytes || b.weight >= batchWeight
+// full reports whether it is time to read. A checkpoint is made between two
+// batches only.
+func (b *batch) full(checkpoint int64) bool {
+	return len(b.want) >= batchBlobs || b.bytes >= min(batchBytes, uint64(checkpoint)) || b.weight >= batchWeight
 }
 
 // directory is one that is being woven.
@@ -187,7 +189,7 @@ func (v *weaver) add(ctx context.Context, s step) error {
 			b.weight += 96 + len(s.node.Xattrs[i].Value)
 		}
 	}
-	if !b.full() {
+	if !b.full(v.o.Checkpoint) {
 		return nil
 	}
 	return v.turn(ctx)
