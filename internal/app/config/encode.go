@@ -52,6 +52,11 @@ func encode(v reflect.Value) any {
 		if own.Shell == "" && reflect.DeepEqual(own, Command{Run: own.Run}) {
 			return own.Run
 		}
+	case Count:
+		if own >= 0 {
+			return int(own)
+		}
+		return own.String()
 	case fmt.Stringer:
 		if _, short := v.Addr().Interface().(texter); short {
 			return own.String()

@@ -77,7 +77,9 @@ type VolumeBack struct {
 	OwnerMap Strings  `yaml:"owner-map" doc:"KIND:FROM=TO: give what belonged to FROM to TO; KIND is user, group, uid or gid"`
 	SkipAttr Strings  `yaml:"skip-xattrs" doc:"extended attributes that are not restored, as security.*"`
 	Skip     bool     `yaml:"skip" doc:"restore it only when it is named"`
-	Replace  bool     `yaml:"replace" doc:"replace a Redis key that exists"`
+	Replace  bool     `yaml:"replace" doc:"replace a Redis key that exists, or an SQLite database that is in use"`
+	Database string   `yaml:"database" doc:"database into which a dump goes; default: the one that was dumped"`
+	Owner    string   `yaml:"owner" doc:"role that owns a PostgreSQL database made anew"`
 }
 
 // Verify says how the backups of an application are checked by what it knows.

@@ -212,17 +212,18 @@ type MySQL struct {
 // Exec is a prefix of the commands of a database: they run in a container, or as
 // somebody else.
 type Exec struct {
-	Prefix Strings `yaml:"prefix" need:"yes" doc:"arguments before the program's own, as [podman, exec, -i, db]"`
+	Prefix Strings `yaml:"prefix" doc:"arguments before the program's own, as [podman, exec, -i, db]"`
+	User   string  `yaml:"user" doc:"account of this system that runs them, as postgres"`
 }
 
 // Redis is one key of a Redis server, or all that match a pattern.
 type Redis struct {
-	Key      string `yaml:"key" need:"yes" doc:"the key"`
+	Key      string `yaml:"key" doc:"the key"`
+	Pattern  string `yaml:"pattern" doc:"all keys that match, as module/dokuwiki1/*, instead"`
 	Address  string `yaml:"address" doc:"host:port or path of the socket; default 127.0.0.1:6379"`
 	User     string `yaml:"user" doc:"user"`
 	Database int    `yaml:"database" doc:"number of the database"`
 	Password `yaml:",inline"`
-	Replace  bool `yaml:"replace" doc:"a restore replaces a key that exists"`
 }
 
 // SQLite is a database file.

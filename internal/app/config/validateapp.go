@@ -130,7 +130,7 @@ func (vol *Volume) Kind() string {
 // Tree reports whether the volume is a tree of files, rather than one stream.
 func (vol *Volume) Tree() bool {
 	switch vol.Kind() {
-	case "path", "container", "include-from", "s3":
+	case "path", "container", "include-from", "s3", "redis":
 		return true
 	}
 	return false
@@ -147,7 +147,7 @@ func (v *validator) volume(at string, a *App, vol *Volume) {
 		return
 	}
 	kind := kinds[0]
-	if !vol.Tree() || kind == "s3" {
+	if !vol.Tree() || kind == "s3" || kind == "redis" {
 		for key, given := range map[string]bool{
 			"exclude": len(vol.Exclude) > 0, "exclude-from": len(vol.ExcludeFrom) > 0, "ignore-files": len(vol.IgnoreFiles) > 0,
 			"exclude-if-present": len(vol.IfPresent) > 0, "exclude-caches": vol.Caches, "exclude-larger-than": vol.LargerThan > 0,
@@ -184,6 +184,9 @@ func (v *validator) volume(at string, a *App, vol *Volume) {
 		v.password(join(at, "mysql"), vol.MySQL.Password, false)
 	case "redis":
 		v.password(join(at, "redis"), vol.Redis.Password, false)
+		if (vol.Redis.Key == "") == (vol.Redis.Pattern == "") {
+			v.fail(join(at, "redis"), "want one of key and pattern", "")
+		}
 	case "include-from":
 		if len(a.Roots) == 0 {
 			v.fail(join(at, "include-from"), "the lists name paths relative to roots, and the application has none", "")

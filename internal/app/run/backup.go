@@ -1,3 +1,5 @@
+//go:build linux
+
 package run
 
 import (
@@ -8,8 +10,10 @@ import (
 	"slices"
 	"time"
 
+	"vault/crypto"
 	"vault/internal/app/config"
 	"vault/internal/app/record"
+	"vault/internal/app/source/pg"
 	"vault/internal/save"
 	"vault/pack"
 	"vault/repo"
@@ -84,25 +88,33 @@ func (b *backup) run(ctx context.Context) error {
 	if err := preflight(timed, b.x, &b.app.Preflight, b.o.DryRun); err != nil {
 		return err
 	}
-	if b.sources, err = b.o.sources(b.app); err != nil {
+	if b.repo, err = b.o.Open(timed, *b.app.To, !b.o.DryRun); err != nil {
 		return err
+	}
+	defer b.repo.Close()
+	k := sourcer{app: b.app, x: b.x, key: dumpKey(b.repo, b.app.Name)}
+	if b.sources, err = k.list(timed); err != nil {
+		return ended(timed, err)
 	}
 	for _, s := range b.sources {
 		if s.preflight == nil || b.o.DryRun || s.Class != config.Required {
 			continue // of what may be missing it is told when it is read
 		}
 		if err := s.preflight(timed); err != nil {
-			return fmt.Errorf("volume %s: %w", s.Name, err)
+			return ended(timed, fmt.Errorf("volume %s: %w", s.Name, err))
 		}
 	}
-	if b.repo, err = b.o.Open(timed, *b.app.To, !b.o.DryRun); err != nil {
-		return err
-	}
-	defer b.repo.Close()
 	if b.o.DryRun {
 		return b.take(timed)
 	}
 	return b.hooks(ctx, timed)
+}
+
+// dumpKey is what makes two dumps of one database equal. It follows from the keys of
+// the repository, which nobody knows who can write to the database alone.
+func dumpKey(r *repo.Repo, app string) string {
+	id := r.BlobID(crypto.BlobData, []byte("vault: secret of dumps"))
+	return pg.RestrictKey(id[:], app)
 }
 
 // hooks is a run from the first hook to the last. Ctx ends with a signal, timed also

@@ -1,3 +1,5 @@
+//go:build linux
+
 package run
 
 import (
@@ -5,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"slices"
@@ -111,9 +114,62 @@ func (x *executor) step(ctx context.Context, phase string, c *config.Command, ex
 	return err
 }
 
-// run runs one command in a process group of its own. When ctx ends or its time is
-// up, the group gets SIGTERM, and SIGKILL later.
+// run runs one command.
 func (x *executor) run(ctx context.Context, phase string, c *config.Command, extra []string) error {
+	return x.exec(ctx, phase, c, extra, func(cmd *exec.Cmd, said *tail) { cmd.Stdout = said })
+}
+
+// output runs a command and returns what it prints, at most limit bytes.
+func (x *executor) output(ctx context.Context, phase string, c *config.Command, limit int) ([]byte, error) {
+	var out bytes.Buffer
+	err := x.exec(ctx, phase, c, nil, func(cmd *exec.Cmd, _ *tail) { cmd.Stdout = &out })
+	if err == nil && out.Len() > limit {
+		err = fmt.Errorf("%s: %s: it printed more than %d bytes", phase, c, limit)
+	}
+	return out.Bytes(), err
+}
+
+// feed runs a command with in as its standard input. If in ends with an error, the
+// command is ended before it could take what it got for everything.
+func (x *executor) feed(ctx context.Context, phase string, c *config.Command, in io.Reader) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	var pipe *os.File
+	done := make(chan error, 1)
+	err := x.exec(ctx, phase, c, nil, func(cmd *exec.Cmd, said *tail) {
+		r, w, err := os.Pipe()
+		if err != nil {
+			cancel(err)
+			done <- err
+			return
+		}
+		cmd.Stdin, cmd.Stdout, pipe = r, said, r
+		go func() {
+			_, err := io.Copy(w, in)
+			switch {
+			case errors.Is(err, syscall.EPIPE): // its status says why
+				err = nil
+			case err != nil:
+				cancel(fmt.Errorf("read what is to be restored: %w", err))
+				<-ctx.Done()
+				time.Sleep(killAfter / 10) // let the signal come before the end
+			}
+			w.Close()
+			done <- err
+		}()
+	})
+	if pipe != nil {
+		pipe.Close()
+	}
+	if ferr := <-done; ferr != nil {
+		return ferr
+	}
+	return err
+}
+
+// exec runs one command in a process group of its own. When ctx ends or its time is
+// up, the group gets SIGTERM, and SIGKILL later.
+func (x *executor) exec(ctx context.Context, phase string, c *config.Command, extra []string, connect func(cmd *exec.Cmd, said *tail)) error {
 	if x.said != nil {
 		x.said(phase, c.String())
 	}
@@ -127,7 +183,8 @@ func (x *executor) run(ctx context.Context, phase string, c *config.Command, ext
 	cmd := exec.CommandContext(timed, argv[0], argv[1:]...)
 	cmd.Dir, cmd.Env = c.Dir, x.environ(phase, c.Env, extra)
 	said := &tail{}
-	cmd.Stdout, cmd.Stderr = said, said
+	cmd.Stderr = said
+	connect(cmd, said)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM) }
 	cmd.WaitDelay = killAfter

@@ -1,3 +1,5 @@
+//go:build linux
+
 package run
 
 import (
@@ -10,7 +12,7 @@ import (
 )
 
 // leavePauses are the pauses before the attempts to bring an application back.
-var leavePauses = []time.Duration{0, time.Second, 4 * time.Second}
+var leavePauses = []time.Duration{0, time.Second, 2 * time.Second}
 
 // leave brings an application back from rest. It does not stop at a signal.
 func leave(ctx context.Context, x *executor, list config.Steps, extra []string) error {

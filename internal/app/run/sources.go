@@ -1,3 +1,5 @@
+//go:build linux
+
 package run
 
 import (
@@ -11,24 +13,42 @@ import (
 
 	"vault/internal/app/config"
 	appsource "vault/internal/app/source"
+	"vault/internal/app/source/container"
 	"vault/internal/match"
+	"vault/snapshot"
 	"vault/snapshot/archive"
+	"vault/snapshot/restore"
 )
 
-// source is a volume of an application, and where it comes from.
+// source is a volume of an application: where it comes from, and how it gets back.
 type source struct {
 	*config.Volume
 	volume    archive.Volume
 	stream    bool                            // one stream rather than a tree
 	preflight func(ctx context.Context) error // whether it could be read now; may be nil
+
+	// One of these brings it back.
+	place string // a path
+	feed  func(ctx context.Context, in io.Reader, clean bool) error
+	load  func(ctx context.Context, src snapshot.Source, root *snapshot.Node, clean bool) error
+
+	owners []restore.OwnerRule // of a path: who owns here what belongs to somebody in the backup
 }
 
-// sources turns the volumes of an application into what the engine reads, in the
-// order of the configuration.
-func (o *Options) sources(a *config.App) ([]source, error) {
+// sourcer makes sources.
+type sourcer struct {
+	app  *config.App
+	x    *executor
+	key  string // makes the dumps of PostgreSQL repeatable; a secret
+	back bool   // for a restore: what is to be read need not be there, and is made where possible
+}
+
+// list turns the volumes of an application into what the engine reads, in the order
+// of the configuration.
+func (k *sourcer) list(ctx context.Context) ([]source, error) {
 	var list []source
-	for _, v := range a.VolumeList() {
-		s, err := sourceOf(a, v)
+	for _, v := range k.app.VolumeList() {
+		s, err := k.source(ctx, v)
 		if err != nil {
 			return nil, fmt.Errorf("volume %s: %w", v.Name, err)
 		}
@@ -37,19 +57,45 @@ func (o *Options) sources(a *config.App) ([]source, error) {
 	return list, nil
 }
 
-func sourceOf(a *config.App, v *config.Volume) (s source, err error) {
+func (k *sourcer) source(ctx context.Context, v *config.Volume) (s source, err error) {
 	s = source{Volume: v, volume: archive.Volume{Name: v.Name}}
 	switch v.Kind() {
 	case "path":
-		err = pathSource(&s, a, v.Path)
+		err = k.path(ctx, &s, v.Path)
+	case "container":
+		err = k.container(ctx, &s, engineOf(v.Container), v.Container.Volume, v.Container.Path)
 	case "command":
-		s.stream = true
-		s.volume.Source = checked(v, archive.Command{Argv: v.Command.Argv(), Env: append(a.Environment.List(), v.Command.Env.List()...), Dir: v.Command.Dir})
+		k.command(&s)
+	case "postgres":
+		err = k.postgres(ctx, &s)
+	case "mysql":
+		err = k.mysql(ctx, &s)
+	case "redis":
+		err = k.redis(ctx, &s)
+	case "sqlite":
+		err = k.sqlite(&s)
+	case "s3":
+		err = k.bucket(ctx, &s)
 	default:
 		err = fmt.Errorf("a volume from %s cannot be read by this version", v.Kind())
 	}
-	if err == nil && !s.stream {
+	if err == nil && !s.stream && !k.back {
 		s.volume.Excludes, err = excludes(v)
+	}
+	if r := v.Restore; r != nil && err == nil {
+		if r.To != "" {
+			s.place = r.To
+		}
+		if r.Command != nil {
+			s.feed = func(ctx context.Context, in io.Reader, _ bool) error { return k.x.feed(ctx, "restore", r.Command, in) }
+		}
+		for _, text := range r.OwnerMap {
+			rule, err := restore.ParseOwnerRule(text)
+			if err != nil {
+				return s, fmt.Errorf("owner-map: %w", err)
+			}
+			s.owners = append([]restore.OwnerRule{rule}, s.owners...)
+		}
 	}
 	return s, err
 }
@@ -59,26 +105,88 @@ func checked(v *config.Volume, o appsource.Opener) archive.Opener {
 	return appsource.Checked(o, appsource.Expect{MinSize: uint64(v.MinSize), Tail: v.ExpectTail})
 }
 
-// pathSource reads a path. A symbolic link stands for what it leads to: who names a
+// path reads a path. A symbolic link stands for what it leads to: who names a
 // volume by a link means what is behind it.
-func pathSource(s *source, a *config.App, path string) error {
-	if !filepath.IsAbs(path) {
-		first, rest, _ := strings.Cut(filepath.ToSlash(path), "/")
-		root := a.Roots[first]
-		if root == nil || root.Path == "" {
-			return fmt.Errorf("%s: %s is no root with a path", path, first)
-		}
-		path = filepath.Join(root.Path, rest)
+func (k *sourcer) path(ctx context.Context, s *source, path string) error {
+	path, root, rest := k.rooted(path)
+	switch {
+	case root == nil:
+	case root.Podman != "" || root.Docker != "":
+		name, below, _ := strings.Cut(rest, "/")
+		return k.container(ctx, s, rootEngine(root), root.Prefix+name, below)
 	}
+	s.place = path
 	if real, err := filepath.EvalSymlinks(path); err == nil {
-		s.volume.Source = archive.Path{Path: real}
-	} else {
-		s.volume.Source = archive.Path{Path: path} // which says why when it is read
+		path = real
 	}
+	s.volume.Source = archive.Path{Path: path}
 	s.preflight = func(context.Context) error {
 		_, err := os.Stat(path)
 		return err
 	}
+	return nil
+}
+
+// rooted resolves a path that is relative to the roots of the application: one of
+// a root with a path, or the root and what is below it.
+func (k *sourcer) rooted(path string) (resolved string, root *config.Root, rest string) {
+	if filepath.IsAbs(path) {
+		return path, nil, ""
+	}
+	first, rest, _ := strings.Cut(filepath.ToSlash(path), "/")
+	root = k.app.Roots[first]
+	if root == nil || root.Path == "" {
+		return "", root, rest
+	}
+	return filepath.Join(root.Path, rest), nil, ""
+}
+
+func (k *sourcer) command(s *source) {
+	c := s.Command
+	s.stream = true
+	s.volume.Source = checked(s.Volume, archive.Command{Argv: c.Argv(), Env: append(k.app.Environment.List(), c.Env.List()...), Dir: c.Dir})
+}
+
+// engine is a container engine and its owner.
+type engine struct{ program, user string }
+
+func engineOf(c *config.Container) engine { return engine{c.Engine, c.User} }
+
+func rootEngine(r *config.Root) engine {
+	if r.Docker != "" {
+		return engine{"docker", r.User}
+	}
+	return engine{"podman", r.User}
+}
+
+// container reads a volume of a container engine, which is asked where it lies. For
+// a restore it is made if it is not there.
+func (k *sourcer) container(ctx context.Context, s *source, e engine, name, below string) error {
+	engine := container.Engine{Program: e.program}
+	if e.user != "" {
+		as, err := appsource.LookupAccount(e.user)
+		if err != nil {
+			return err
+		}
+		engine.As = as
+	}
+	ask := engine.Inspect
+	if k.back {
+		ask = engine.Ensure
+	}
+	v, err := ask(ctx, name)
+	switch {
+	case errors.Is(err, container.ErrNoVolume) && s.Class != config.Required:
+		s.volume.Source = archive.Path{Path: "/nonexistent/volume/" + name} // it is told when it is read
+		return nil
+	case err != nil:
+		return err
+	}
+	s.place = filepath.Join(v.Path, below)
+	s.volume.Source = archive.Path{Path: s.place}
+	s.volume.IDs = v.IDs.Saved()
+	s.owners = v.IDs.Rules()
+	s.preflight = func(context.Context) error { return v.Readable() }
 	return nil
 }
 

@@ -14,6 +14,11 @@ import (
 	"vault/internal/display"
 )
 
+// appCommands are the commands of configured applications.
+func (a *app) appCommands() []*cobra.Command {
+	return []*cobra.Command{a.runCommand(), a.appsCommand()}
+}
+
 func (a *app) appsCommand() *cobra.Command {
 	var f configFlags
 	cmd := &cobra.Command{

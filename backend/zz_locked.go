@@ -1,0 +1,5 @@
+package backend
+
+import "errors"
+
+var ErrLocked = errors.New("object locked")
