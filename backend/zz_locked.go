@@ -1,5 +1,0 @@
-package backend
-
-import "errors"
-
-var ErrLocked = errors.New("object locked")
