@@ -117,3 +117,19 @@ func BenchmarkBuild(b *testing.B) {
 		per(b)
 	})
 }
+
+// BenchmarkOpen makes an index of segments that are at hand, as opening a
+// repository of 5 million blobs does: what is read and kept of each row is what
+// the filter needs.
+func BenchmarkOpen(b *testing.B) {
+	rng := rand.New(rand.NewPCG(1, 1))
+	var list []*Segment
+	for range 5 {
+		list = append(list, benchSegment(rng, 1_000_000))
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		x := New(list...)
+		b.ReportMetric(float64(x.HeapBytes())/float64(x.Len()), "heap-bytes/blob")
+	}
+}
