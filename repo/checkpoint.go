@@ -70,53 +70,47 @@ func (p *pace) stored(size int) {
 	p.total += int64(size)
 }
 
-// due reports whether the caller is to make a checkpoint now, and to call made
-// when it has. While somebody else makes one and the next is due already, it
-// returns what to wait for: storing more would put more at stake.
-func (p *pace) due(now time.Time) (due bool, wait <-chan struct{}) {
-	if !p.on || p.since == 0 || p.since < max(p.o.Bytes, p.total/checkpointShare) && now.Sub(p.last) < p.o.Every {
-		return false, nil
-	}
-	if p.busy != nil {
-		return false, p.busy
-	}
-	p.busy, p.since, p.last = make(chan struct{}), 0, now
-	return true, nil
+// due reports whether it is time for a checkpoint.
+func (p *pace) due(now time.Time) bool {
+	return p.on && p.since > 0 && (p.since >= max(p.o.Bytes, p.total/checkpointShare) || now.Sub(p.last) >= p.o.Every)
 }
 
-func (p *pace) made() {
-	close(p.busy)
-	p.busy = nil
-}
-
-// keepPace makes a checkpoint when one is due.
+// keepPace makes checkpoints while they are due. While somebody else is at it,
+// and the next is due already, it waits: storing more would put more at stake.
 func (u *uploader) keepPace() error {
-	for {
-		u.mu.Lock()
-		due, wait := u.pace.due(u.w.r.env.Now())
-		u.mu.Unlock()
-		switch {
-		case wait != nil:
-			select {
-			case <-wait:
-			case <-u.w.ctx.Done():
-				return nil
-			}
-		case !due:
-			return nil
-		default:
-			err := u.flushIndex()
-			if err == nil {
-				err = u.w.checkpoint(u.w.ctx)
-			}
-			u.mu.Lock()
-			u.pace.made()
-			u.mu.Unlock()
-			if err != nil {
-				return err
-			}
-		}
+	u.mu.Lock()
+	due, wait := u.pace.due(u.w.r.env.Now()), u.pace.busy
+	if due && wait == nil {
+		u.pace.busy = make(chan struct{})
 	}
+	u.mu.Unlock()
+	switch {
+	case !due:
+		return nil
+	case wait != nil:
+		select {
+		case <-wait:
+		case <-u.w.ctx.Done():
+		}
+		return nil
+	}
+	var err error
+	for due && err == nil {
+		u.mu.Lock()
+		u.pace.since, u.pace.last = 0, u.w.r.env.Now()
+		u.mu.Unlock()
+		if err = u.flushIndex(); err == nil {
+			err = u.w.checkpoint(u.w.ctx)
+		}
+		u.mu.Lock()
+		due = u.pace.due(u.w.r.env.Now())
+		u.mu.Unlock()
+	}
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	close(u.pace.busy)
+	u.pace.busy = nil
+	return err
 }
 
 // checkpoint makes a checkpoint of the index segments that are stored and that

@@ -1,7 +1,6 @@
 package repo
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -145,35 +144,6 @@ func (r *Repo) loadInto(ctx context.Context, v, old *view) error {
 		return err
 	}
 	return r.loadIndex(ctx, v, old)
-}
-
-// listing is a listing under way.
-type listing struct {
-	done  chan struct{}
-	names []string
-	err   error
-}
-
-// ahead lists what is stored under a prefix while something else is asked.
-func ahead(ctx context.Context, be backend.Backend, prefix string) *listing {
-	l := &listing{done: make(chan struct{})}
-	go func() {
-		defer close(l.done)
-		for info, err := range be.List(ctx, prefix) {
-			if err != nil {
-				l.err = err
-				return
-			}
-			l.names = append(l.names, info.Name)
-		}
-	}()
-	return l
-}
-
-// wait returns the names, in order.
-func (l *listing) wait() ([]string, error) {
-	<-l.done
-	return l.names, l.err
 }
 
 func (r *Repo) loadGC(ctx context.Context, v, _ *view) error {
@@ -446,86 +416,4 @@ func (v *view) tolerate(err error) bool {
 	}
 	v.broken = append(v.broken, err)
 	return true
-}
-
-// backups returns the visible backups: commits of kind backup, not void, not
-// forgotten; ascending by time, ties by id.
-func (v *view) backups() []*snapshot.Backup {
-	return v.backupsThat(func(l lifecycle) bool { return !l.forgotten() })
-}
-
-// backupsThat returns the backups with a lifecycle that is wanted, in the same
-// order.
-func (v *view) backupsThat(wanted func(lifecycle) bool) []*snapshot.Backup {
-	var list []*snapshot.Backup
-	for sid, c := range v.commits {
-		if c.Kind != snapshot.CommitBackup {
-			continue
-		}
-		l := v.events[sid]
-		if !wanted(l) {
-			continue
-		}
-		b := c.Backup
-		if len(l.events) > 0 {
-			copied := *b
-			copied.Tags = l.tags(b.Tags)
-			b = &copied
-		}
-		list = append(list, b)
-	}
-	slices.SortFunc(list, compareBackups)
-	return list
-}
-
-// compareBackups orders by time, ties by id.
-func compareBackups(a, b *snapshot.Backup) int {
-	return cmp.Or(a.Time.Compare(b.Time), a.ID.Compare(b.ID))
-}
-
-// Backups returns the backups that are visible now, oldest first. Each call
-// looks at the store again.
-func (r *Repo) Backups(ctx context.Context) ([]*snapshot.Backup, error) {
-	v, err := r.refresh(ctx)
-	if err != nil {
-		return nil, err
-	}
-	return v.backups(), nil
-}
-
-// Broken returns the damage that was met when the state was last read: one
-// [*StateError] for each commit, event or index segment that is not what was
-// written. Backups that such an object describes are not in [Repo.Backups].
-func (r *Repo) Broken(ctx context.Context) ([]error, error) {
-	v, err := r.current(ctx)
-	if err != nil {
-		return nil, err
-	}
-	return v.broken, nil
-}
-
-// Roots returns every commit that keeps blobs alive: backups, forgotten ones
-// that are not collected yet, and checkpoints.
-func (r *Repo) Roots(ctx context.Context) ([]*snapshot.Backup, error) {
-	v, err := r.current(ctx)
-	if err != nil {
-		return nil, err
-	}
-	var list []*snapshot.Backup
-	for _, c := range v.commits {
-		if c.Kind != snapshot.CommitKilled {
-			list = append(list, c.Backup)
-		}
-	}
-	slices.SortFunc(list, compareBackups)
-	return list, nil
-}
-
-// Index returns the index as it was when the state was last read.
-func (r *Repo) Index(ctx context.Context) (*index.Index, error) {
-	v, err := r.current(ctx)
-	if err != nil {
-		return nil, err
-	}
-	return v.index, nil
 }

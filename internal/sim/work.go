@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"vault/crypto"
@@ -349,6 +350,7 @@ func (p *process) check(r *repo.Repo, t Task) error {
 	for problem := range check.Run(p.ctx, r, o) {
 		errs = append(errs, fmt.Errorf("%s %s: %w", problem.Object, problem.Path, problem.Err))
 	}
+	slices.SortFunc(errs, func(a, b error) int { return strings.Compare(a.Error(), b.Error()) })
 	p.w.count(func(c *Tally) { c.Checks++ })
 	return p.excusable("check", errors.Join(errs...))
 }
