@@ -117,7 +117,8 @@ func (s *sweeper) events(ctx context.Context) error {
 }
 
 // sessions deletes those that began before this generation: all are settled.
-// One that cannot be read goes if it has committed or was killed.
+// One that cannot be read goes if it has committed or was killed; else it stays for
+// the next generation to settle.
 func (s *sweeper) sessions(ctx context.Context) error {
 	ids, err := s.r.listIDs(ctx, sessionsDir)
 	if err != nil {
@@ -133,8 +134,11 @@ func (s *sweeper) sessions(ctx context.Context) error {
 			continue
 		}
 		_, committed := commits[sid]
-		if err != nil && (StateOf(err) != Damaged || !committed) {
+		switch {
+		case err != nil && StateOf(err) != Damaged:
 			return err
+		case err != nil && !committed:
+			continue
 		}
 		if err != nil || session.Generation < s.d.N {
 			if err := s.delete(ctx, sessionName(sid)); err != nil {

@@ -193,6 +193,7 @@ func (t *task) round(ctx context.Context, first bool, report *Report) (again boo
 		report.Found = s.found
 		report.Nothing = !s.pressing(t.o) && len(s.notes) == 0 && s.found.Plan == "" && !(t.o.DropUnreadable && len(s.found.Events) > 0)
 	}
+	doubtful := t.o.DropUnreadable && len(s.found.Sessions) > 0 && len(s.found.Commits) > 0
 	if s.found.Plan != "" {
 		if err := c.DropRedundantPlan(ctx); err != nil {
 			return false, err
@@ -210,7 +211,13 @@ func (t *task) round(ctx context.Context, first bool, report *Report) (again boo
 	if err := t.conclude(ctx, c, s, report); err != nil {
 		return false, err
 	}
-	report.Deleted, err = t.r.Sweep(ctx) // also what an interrupted run has left
+	deleted, err := t.r.Sweep(ctx) // also what an interrupted run has left
+	report.Deleted += deleted
+	if err == nil && doubtful {
+		// Sessions whose commits have just been given up are settled by another generation.
+		left, err := c.DamagedSessions(ctx)
+		return len(left) > 0, err
+	}
 	return false, err
 }
 
@@ -250,7 +257,7 @@ func (t *task) generation(ctx context.Context, c *repo.Collection, s *survey, re
 	if err := again.gather(ctx, t); err != nil {
 		return adopted, err
 	}
-	rescued, err := again.rescue(ctx, c.Condemned, put)
+	rescued, err := again.rescueAll(ctx, t, c.Condemned, put)
 	if err != nil {
 		return adopted, err
 	}

@@ -11,6 +11,26 @@ import (
 	"vault/repo"
 )
 
+// rescueAll is rescue. If something is given by no pack that the index describes -
+// though it seemed so before it was read -, it is looked for in those that
+// interrupted writers have left, too: the next collection would delete them.
+func (s *survey) rescueAll(ctx context.Context, t *task, going func(pack.ID) bool, put func(crypto.BlobKind, []byte) error) (Count, error) {
+	n, err := s.rescue(ctx, going, put)
+	if err != nil || len(s.gone) == 0 {
+		return n, err
+	}
+	gone, known := s.gone, len(s.aside)
+	if err := t.describe(ctx, s, false); err != nil || len(s.aside) == known {
+		return n, err
+	}
+	s.gone = nil // to be followed, if they are there after all
+	if err := s.follow(ctx); err != nil {
+		s.gone = gone
+		return n, err
+	}
+	return s.rescue(ctx, going, put)
+}
+
 // rescue hands put every blob that is wanted and that no pack which stays gives:
 // it is read there to be sure, since the last copy may be the one that goes.
 // What no place gives is noted in s.gone. Without put it only counts.
@@ -30,8 +50,7 @@ func (s *survey) rescue(ctx context.Context, going func(pack.ID) bool, put func(
 		if _, decided := wanted[b]; decided {
 			continue
 		}
-		_, first := s.marks.Mark(row.Kind, row.ID)
-		wanted[b] = !first || all && (going(row.Pack) || s.damaged[row.Pack])
+		wanted[b] = s.marks.Marked(row.Kind, row.ID) || all && (going(row.Pack) || s.damaged[row.Pack])
 		if wanted[b] {
 			rows = append(rows, row)
 		} else if s.aside[row.Pack] {

@@ -61,7 +61,7 @@ func (t *task) survey(ctx context.Context, c *repo.Collection) (*survey, error) 
 	if err := s.gather(ctx, t); err != nil {
 		return s, err
 	}
-	if f.Rescuable, err = s.rescue(ctx, func(id pack.ID) bool { return s.bad[id] != nil || c.Adopted() && c.Condemned(id) }, nil); err != nil {
+	if f.Rescuable, err = s.rescueAll(ctx, t, func(id pack.ID) bool { return s.bad[id] != nil || c.Adopted() && c.Condemned(id) }, nil); err != nil {
 		return s, err
 	}
 	if c.Adopted() && len(s.bad)+len(s.aside) == 0 {
