@@ -73,7 +73,9 @@ type Backend interface {
 	List(ctx context.Context, prefix string) iter.Seq2[Info, error]
 
 	// Delete removes the object. A missing one is an error that matches
-	// fs.ErrNotExist.
+	// fs.ErrNotExist where the storage tells, and none where asking would
+	// double the requests. One that the storage holds until a date is
+	// [ErrLocked].
 	Delete(ctx context.Context, name string) error
 
 	// Close releases what the backend holds. Open readers stay usable until
@@ -86,3 +88,9 @@ type Info struct {
 	Name string
 	Size int64 // bytes
 }
+
+// SingleWriter is what a driver implements whose storage may be unable to create
+// exclusively. The method says that there is one writer only: from then on
+// Create looks whether there is an object, and stores it after that, where it
+// cannot do both in one step. It is called before the store is used.
+type SingleWriter interface{ SingleWriter() }

@@ -34,6 +34,11 @@ var (
 	// was stored before is intact; deleting still works.
 	ErrNoSpace = errors.New("storage full")
 
+	// ErrLocked says that an object cannot be deleted yet, because the storage
+	// holds it under a retention period or a legal hold. The object is
+	// untouched.
+	ErrLocked = errors.New("object locked")
+
 	// ErrName says that an object name or prefix is not valid: a bug of the
 	// caller, or a name that came from a stranger's file.
 	ErrName = errors.New("invalid object name")

@@ -56,6 +56,7 @@ func Init(ctx context.Context, be backend.Backend, o InitOptions) (*Repo, error)
 	default:
 		return nil, status.Err
 	}
+	alone(be, params)
 	if params.Sharing == Shared {
 		if err := raceCreates(ctx, be, env.Rand); err != nil {
 			return nil, err
@@ -162,6 +163,16 @@ func dropStaleSlots(ctx context.Context, be backend.Backend, repo crypto.RepoID)
 	}
 }
 
+// ProveExclusive looks, by the race of [Init], whether the store still creates
+// exclusively: one behind another front end, or of another version, may not. A
+// repository with a single writer needs no proof.
+func (r *Repo) ProveExclusive(ctx context.Context) error {
+	if r.params.Sharing != Shared {
+		return nil
+	}
+	return raceCreates(ctx, r.be, r.env.Rand)
+}
+
 const racers = 16
 
 // raceCreates proves, as far as a test can, that of several creates of one
@@ -184,6 +195,8 @@ func raceCreates(ctx context.Context, be backend.Backend, random io.Reader) erro
 		switch {
 		case err == nil:
 			won++
+		case errors.Is(err, errors.ErrUnsupported):
+			return fmt.Errorf("%w: %w", ErrNoExclusiveCreate, err)
 		case !errors.Is(err, fs.ErrExist):
 			be.Delete(context.WithoutCancel(ctx), name)
 			return fmt.Errorf("init: %w", err)
@@ -193,7 +206,7 @@ func raceCreates(ctx context.Context, be backend.Backend, random io.Reader) erro
 		return fmt.Errorf("init: %w", err)
 	}
 	if won != 1 {
-		return fmt.Errorf("%w: %d of %d racing creates of %s won", ErrNoExclusiveCreate, won, racers, name)
+		return fmt.Errorf("%w: %d of %d clients that created %s at the same time were told that they were first", ErrNoExclusiveCreate, won, racers, name)
 	}
 	return nil
 }

@@ -84,6 +84,7 @@ func newRepo(be backend.Backend, env Env, keys *crypto.Keys, head crypto.ConfigH
 	if err != nil {
 		return nil, &StateError{State: Damaged, Object: "config", Err: err}
 	}
+	alone(be, p)
 	r := &Repo{be: be, env: env, keys: keys, head: head, params: p, chunker: chunker, slot: slot}
 	r.cache = cache.None()
 	if env.CacheDir != "" {
@@ -97,6 +98,14 @@ func newRepo(be backend.Backend, env Env, keys *crypto.Keys, head crypto.ConfigH
 		}
 	}
 	return r, nil
+}
+
+// alone tells storage that may be unable to create exclusively that there is
+// one writer, if the repository says so.
+func alone(be backend.Backend, p Params) {
+	if s, ok := be.(backend.SingleWriter); ok && p.Sharing == SingleWriter {
+		s.SingleWriter()
+	}
 }
 
 // chunkerSecret returns the secret of the repository's splitter.

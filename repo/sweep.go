@@ -2,61 +2,102 @@ package repo
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
+	"vault/backend"
 	"vault/crypto"
+	"vault/pack"
 )
+
+// Swept counts what a sweep met.
+type Swept struct {
+	Deleted int // objects that are gone now
+	Held    int // objects that the store does not let go yet: a later sweep, or a later collection, removes them
+}
 
 // Sweep deletes what the newest done says may go, and the records that it has
 // made meaningless. It can be interrupted and repeated by anyone; deleting
 // what is gone already does nothing.
-func (r *Repo) Sweep(ctx context.Context) (deleted int, err error) {
+func (r *Repo) Sweep(ctx context.Context) (Swept, error) { return r.sweep(ctx, nil) }
+
+// Sweep is [Repo.Sweep] for a client that has listed what is stored: it asks for
+// nothing to be deleted twice.
+func (c *Collection) Sweep(ctx context.Context) (Swept, error) { return c.r.sweep(ctx, c.packs) }
+
+// sweep deletes; of packs only those that are stored, if that is known.
+func (r *Repo) sweep(ctx context.Context, stored map[pack.ID]int64) (Swept, error) {
 	g, err := r.listGC(ctx)
 	if err != nil || g.done == 0 {
-		return 0, err
+		return Swept{}, err
 	}
 	payload, _, err := r.fetch(ctx, crypto.KindDone, doneName(g.done))
 	if err != nil {
-		return 0, err
+		return Swept{}, err
 	}
 	d, err := decodeDone(payload)
 	if err != nil {
-		return 0, damaged(doneName(g.done), err)
+		return Swept{}, damaged(doneName(g.done), err)
 	}
-	s := sweeper{r: r, d: d}
-	for _, step := range []func(context.Context) error{s.data, s.commits, s.events, s.sessions, s.records} {
+	s := sweeper{r: r, d: d, stored: stored}
+	for _, step := range []func(context.Context) error{s.packs, s.segments, s.commits, s.events, s.sessions, s.records} {
 		if err := step(ctx); err != nil {
-			return s.deleted, err
+			return s.Swept, err
 		}
 	}
-	return s.deleted, nil
+	return s.Swept, nil
 }
 
 type sweeper struct {
-	r       *Repo
-	d       done
-	deleted int
+	Swept
+	r      *Repo
+	d      done
+	stored map[pack.ID]int64 // packs that were listed, or nil
 }
 
 func (s *sweeper) delete(ctx context.Context, name string) error {
-	err := s.r.be.Delete(ctx, name)
-	if isMissing(err) {
-		return nil
+	switch err := s.r.be.Delete(ctx, name); {
+	case err == nil:
+		s.Deleted++
+	case errors.Is(err, backend.ErrLocked):
+		s.Held++
+	case !isMissing(err):
+		return err
 	}
-	if err == nil {
-		s.deleted++
-	}
-	return err
+	return nil
 }
 
-func (s *sweeper) data(ctx context.Context) error {
+func (s *sweeper) packs(ctx context.Context) error {
 	for _, id := range s.d.DeletePacks {
+		if _, ok := s.stored[id]; !ok && s.stored != nil {
+			continue
+		}
 		if err := s.delete(ctx, id.Path()); err != nil {
 			return err
 		}
 	}
-	for _, name := range s.d.DeleteSegments {
-		if err := s.delete(ctx, indexName(name)); err != nil {
+	return nil
+}
+
+// segments deletes index segments, of those that are stored: commits that landed
+// meanwhile may have brought more of them than were there before.
+func (s *sweeper) segments(ctx context.Context) error {
+	if len(s.d.DeleteSegments) == 0 {
+		return nil
+	}
+	names, err := ahead(ctx, s.r.be, indexDir).wait()
+	if err != nil {
+		return fmt.Errorf("list %s: %w", indexDir, err)
+	}
+	stored := make(map[string]struct{}, len(names))
+	for _, name := range names {
+		stored[name] = struct{}{}
+	}
+	for _, id := range s.d.DeleteSegments {
+		if _, ok := stored[indexName(id)]; !ok {
+			continue
+		}
+		if err := s.delete(ctx, indexName(id)); err != nil {
 			return err
 		}
 	}

@@ -8,7 +8,6 @@ import (
 	"maps"
 	"slices"
 
-	"vault/backend"
 	"vault/crypto"
 	"vault/index"
 	"vault/pack"

@@ -16,8 +16,10 @@ const (
 	defaultConnections = 16
 	defaultStall       = time.Minute
 	maxPrefix          = 500 // with a name's 512 bytes below the 1024 of a key
-	maxLock            = 36500 * 24 * time.Hour
 )
+
+// MaxLock is the longest time for which objects can be locked.
+const MaxLock = 36500 * 24 * time.Hour
 
 // Config says where a repository is and how to treat the store. The zero value
 // of every field but Bucket is a sensible default.
@@ -34,11 +36,6 @@ type Config struct {
 	StorageClass string // of data packs (names under "packs/") only; "" is the bucket's default
 	ObjectLock   ObjectLock
 	PartSize     int // bytes; a larger Put goes up in parts of this size, 0 is 32 MiB
-
-	// NoConditionalPut says that the store cannot create exclusively. Create
-	// then looks first and puts after that, which is safe only while the
-	// repository has a single writer.
-	NoConditionalPut bool
 
 	// NoChecksum leaves out the CRC-32C of uploads, for stores that refuse
 	// requests which carry one.

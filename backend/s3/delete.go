@@ -26,21 +26,22 @@ func (s *Store) Delete(ctx context.Context, name string) error {
 	return nil
 }
 
-// remove deletes an object. That the bucket keeps versions is known from any
-// answer before, or else from the one to the request that hides the object.
+// remove deletes an object. Whether the bucket keeps versions is known from the
+// answer about any object; without one the object itself is looked at.
 func (s *Store) remove(ctx context.Context, name string) error {
-	if !s.wire.versioned.Load() || s.hidingOnly.Load() {
-		err := s.hide(ctx, name)
-		if err != nil || !s.wire.versioned.Load() || s.hidingOnly.Load() {
+	if !s.wire.known.Load() {
+		if _, err := s.look(ctx, name); err != nil {
 			return err
 		}
 	}
-	err := s.removeVersions(ctx, name)
-	if !errors.Is(err, errNotAllowed) {
-		return err
+	if s.wire.versioned.Load() && !s.hidingOnly.Load() {
+		err := s.removeVersions(ctx, name)
+		if !errors.Is(err, errNotAllowed) {
+			return err
+		}
+		s.hidingOnly.Store(true)
+		s.warn("versions may not be removed, so that deleting an object only hides it and frees no space")
 	}
-	s.hidingOnly.Store(true)
-	s.warn("versions may not be removed, so that deleting an object only hides it and frees no space")
 	return s.hide(ctx, name)
 }
 

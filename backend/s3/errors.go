@@ -23,6 +23,7 @@ import (
 // network, or at a wrong address.
 var (
 	errNoETag    = errors.New("the answer carries no ETag, as a store's would")
+	errWordy     = errors.New("the answer to a deletion has a text")
 	errNoListing = errors.New("the answer is no listing")
 	errTooMuch   = errors.New("the answer is larger than a store's")
 )
@@ -45,7 +46,7 @@ func judge(err error) verdict {
 	switch {
 	case err == fs.ErrNotExist:
 		return verdict{kind: fs.ErrNotExist, unmade: true}
-	case errors.Is(err, errNoETag), errors.Is(err, errNoListing), errors.Is(err, errTooMuch):
+	case errors.Is(err, errNoETag), errors.Is(err, errWordy), errors.Is(err, errNoListing), errors.Is(err, errTooMuch):
 		return verdict{kind: backend.ErrUnreachable, unmade: true, hint: notS3}
 	case errors.As(err, &network):
 		return judgeNetwork(network.err)
@@ -205,7 +206,7 @@ func (s *Store) failed(ctx context.Context, op, name string, err error) error {
 func opaque(err error) error {
 	var api minio.ErrorResponse
 	var network *netError
-	for _, mine := range []error{errNoETag, errNoListing, errTooMuch} {
+	for _, mine := range []error{errNoETag, errWordy, errNoListing, errTooMuch} {
 		if errors.Is(err, mine) {
 			return mine // without the library's words around it
 		}

@@ -78,6 +78,11 @@ func TestTemporary(t *testing.T) {
 				continue
 			}
 			mustHold(t, s, name, data)
+			if op == OpStat {
+				if _, err := s.Get(bg, name, 0, 0); err != nil {
+					t.Errorf("%+v of %s: look: %v", c.fault, op, err)
+				}
+			}
 			if info, err := first(s); err != nil || info.Name != name {
 				t.Errorf("%+v of %s: list: %v, %v", c.fault, op, info, err)
 			}
@@ -138,7 +143,7 @@ func TestFinal(t *testing.T) {
 				t.Errorf("%+v: %s: no hint", c.fault, op)
 			}
 		}
-		for _, op := range []string{OpList, OpGet, OpPut, OpCreate, OpStat} {
+		for _, op := range []string{OpList, OpGet, OpPut, OpCreate, OpDelete} {
 			if n := f.count(op); n != 1 {
 				t.Errorf("%+v: %d requests of %s, want 1", c.fault, n, op)
 			}
@@ -223,7 +228,8 @@ func TestConflict(t *testing.T) {
 
 func TestUnguardedCreate(t *testing.T) {
 	t.Parallel()
-	s, f := faulty(t, func(c *Config) { c.NoConditionalPut = true })
+	s, f := faulty(t, nil)
+	s.SingleWriter()
 	if err := s.Create(bg, "x", []byte("x")); err != nil {
 		t.Fatal(err)
 	}

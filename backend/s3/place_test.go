@@ -307,6 +307,7 @@ func TestLock(t *testing.T) {
 		}
 		mustHold(t, s, "packs/parts", data)
 		mustHold(t, s, "commits/c", []byte("commit"))
+		mustStay(t, srv, s, "packs/one", data[:100])
 
 		later := now.Add(96 * time.Hour)
 		now = now.Add(72 * time.Hour)
@@ -376,6 +377,72 @@ func TestLock(t *testing.T) {
 	cfg.ObjectLock = ObjectLock{Mode: Compliance, For: 24 * time.Hour}
 	if err := mustOpen(t, cfg).Put(bg, "x", nil); err == nil || backend.Hint(err) == "" {
 		t.Errorf("a lock in a bucket without: %v, hint %q", err, backend.Hint(err))
+	}
+}
+
+// mustStay overwrites and hides a locked object with all that its key may do.
+// The version that is held stays and can be read, and is what is seen again
+// once what is above it is removed.
+func mustStay(t *testing.T, srv *s3test.Server, s *Store, name string, want []byte) {
+	t.Helper()
+	c, key := srv.Client(t), s.key(name)
+	old, err := c.StatObject(bg, "bucket", key, minio.StatObjectOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.PutObject(bg, "bucket", key, strings.NewReader("ransom"), 6, minio.PutObjectOptions{}); err != nil {
+		t.Logf("the store refuses a version above: %v", err)
+	}
+	if err := c.RemoveObject(bg, "bucket", key, minio.RemoveObjectOptions{}); err != nil {
+		t.Logf("the store refuses to hide it: %v", err)
+	}
+	opts := minio.RemoveObjectOptions{VersionID: old.VersionID}
+	if err := c.RemoveObject(bg, "bucket", key, opts); err == nil {
+		t.Errorf("the locked version of %s was removed", name)
+	}
+	got, err := c.GetObject(bg, "bucket", key, minio.GetObjectOptions{VersionID: old.VersionID})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if b, err := io.ReadAll(got); err != nil || !bytes.Equal(b, want) {
+		t.Errorf("the locked version of %s reads as %d bytes, %v", name, len(b), err)
+	}
+	list, err := s.versions(bg, name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, v := range list {
+		if v.VersionID != old.VersionID {
+			if err := c.RemoveObject(bg, "bucket", key, minio.RemoveObjectOptions{VersionID: v.VersionID}); err != nil {
+				t.Errorf("remove what is above: %v", err)
+			}
+		}
+	}
+	mustHold(t, s, name, want)
+}
+
+// TestLockEnds: when its time is over, an object can be deleted.
+func TestLockEnds(t *testing.T) {
+	t.Parallel()
+	srv := s3test.Start(t, s3test.Options{Versioning: true})
+	srv.MakeBucket(t, "bucket", minio.MakeBucketOptions{ObjectLocking: true})
+	cfg := config(srv, "bucket")
+	cfg.ObjectLock = ObjectLock{Mode: Compliance, For: 5 * time.Second}
+	s := mustOpen(t, cfg)
+	if err := s.Put(bg, "packs/x", []byte("x")); err != nil {
+		t.Fatal(err)
+	}
+	for deadline := time.Now().Add(2 * time.Minute); ; time.Sleep(200 * time.Millisecond) {
+		err := s.Delete(bg, "packs/x")
+		if err == nil {
+			break
+		}
+		if !errors.Is(err, backend.ErrLocked) || time.Now().After(deadline) {
+			t.Fatalf("delete: %v", err)
+		}
+	}
+	if list, err := s.versions(bg, "packs/x"); err != nil || len(list) != 0 {
+		t.Errorf("%d versions of a deleted object are left (%v)", len(list), err)
 	}
 }
 

@@ -14,7 +14,7 @@
 //   - Create needs a store that honours "If-None-Match: *". One that refuses
 //     the header makes Create fail with errors.ErrUnsupported; one that ignores
 //     it lets every racer win, which only a race can show. See
-//     [Config].NoConditionalPut.
+//     [Store.SingleWriter].
 //   - Every Create marks its object with a random token in the object's
 //     metadata. A repeated Create that meets an existing object reads the
 //     token, so that it knows its own earlier success, whose answer was lost,
@@ -62,6 +62,7 @@ type Store struct {
 	wire   *transport
 
 	closed     atomic.Bool
+	unguarded  atomic.Bool // there is one writer: Create looks first
 	hidingOnly atomic.Bool // versions may not be listed or removed: Delete hides
 	warnings   sync.Map    // which warnings have been given
 }
@@ -103,6 +104,10 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	}
 	return s, nil
 }
+
+// SingleWriter implements [backend.SingleWriter]: whether a store honours the
+// condition of a put cannot be told, so that Create looks first.
+func (s *Store) SingleWriter() { s.unguarded.Store(true) }
 
 // Close implements [backend.Backend]. Operations under way may finish.
 func (s *Store) Close() error {
@@ -170,7 +175,7 @@ func (c *Config) check() (host string, secure bool, err error) {
 	switch l := c.ObjectLock; {
 	case l.Mode != "" && l.Mode != Compliance && l.Mode != Governance:
 		return "", false, fmt.Errorf("object lock: mode %q is neither %q nor %q", l.Mode, Compliance, Governance)
-	case l.Mode != "" && (l.For < time.Second || l.For > maxLock), l.Mode == "" && l.For != 0:
+	case l.Mode != "" && (l.For < time.Second || l.For > MaxLock), l.Mode == "" && l.For != 0:
 		return "", false, fmt.Errorf("object lock: %v in mode %q make no sense", l.For, l.Mode)
 	}
 	if c.PartSize != 0 && (c.PartSize < minPartSize || c.PartSize > maxPartSize) {

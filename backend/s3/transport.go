@@ -32,6 +32,7 @@ type transport struct {
 	trace    func(op string)
 
 	answered  atomic.Bool // something that speaks HTTP has answered once
+	known     atomic.Bool // an object was put or read: whether there are versions is known
 	versioned atomic.Bool // a version id has been seen: the bucket keeps versions
 }
 
@@ -138,6 +139,9 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	if resp.Header.Get("X-Amz-Version-Id") != "" {
 		t.versioned.Store(true)
 	}
+	if resp.StatusCode/100 == 2 && (op == OpGet || op == OpStat || op == OpPut || op == OpCreate || op == OpComplete) {
+		t.known.Store(true)
+	}
 	b := &body{rc: resp.Body, watch: w, limit: t.down, left: maxAnswer}
 	if op == OpGet && resp.StatusCode/100 == 2 {
 		b.left = -1
@@ -157,6 +161,10 @@ func checkAnswer(op string, resp *http.Response) (*http.Response, error) {
 	case OpGet, OpStat, OpPut, OpCreate, OpPart:
 		if resp.Header.Get("Etag") == "" {
 			err = errNoETag
+		}
+	case OpDelete:
+		if resp.ContentLength > 0 { // a store has nothing to say about it
+			err = errWordy
 		}
 	case OpList, OpVersions:
 		var page []byte

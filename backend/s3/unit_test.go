@@ -33,7 +33,7 @@ func TestConfig(t *testing.T) {
 		{"host", Config{Endpoint: "host:9000", Bucket: "bucket"}, "s3:https://host:9000/bucket"},
 		{"no TLS", Config{Endpoint: "http://host/", Bucket: "bucket", Prefix: "p"}, "s3:http://host/bucket/p"},
 		{"longest prefix", Config{Bucket: "bucket", Prefix: strings.Repeat("x", maxPrefix)}, "s3://bucket/" + strings.Repeat("x", maxPrefix)},
-		{"lock", Config{Bucket: "bucket", ObjectLock: ObjectLock{Mode: Governance, Days: 30}}, "s3://bucket"},
+		{"lock", Config{Bucket: "bucket", ObjectLock: ObjectLock{Mode: Governance, For: 720 * time.Hour}}, "s3://bucket"},
 
 		{"no bucket", Config{}, ""},
 		{"bad bucket", Config{Bucket: "a/b"}, ""},
@@ -45,9 +45,9 @@ func TestConfig(t *testing.T) {
 		{"prefix with a gap", Config{Bucket: "bucket", Prefix: "a//b"}, ""},
 		{"prefix is a dot", Config{Bucket: "bucket", Prefix: "."}, ""},
 		{"long prefix", Config{Bucket: "bucket", Prefix: strings.Repeat("x", maxPrefix+1)}, ""},
-		{"lock mode", Config{Bucket: "bucket", ObjectLock: ObjectLock{Mode: "forever", Days: 1}}, ""},
+		{"lock mode", Config{Bucket: "bucket", ObjectLock: ObjectLock{Mode: "forever", For: time.Hour}}, ""},
 		{"lock without days", Config{Bucket: "bucket", ObjectLock: ObjectLock{Mode: Compliance}}, ""},
-		{"days without lock", Config{Bucket: "bucket", ObjectLock: ObjectLock{Days: 3}}, ""},
+		{"time without lock", Config{Bucket: "bucket", ObjectLock: ObjectLock{For: time.Hour}}, ""},
 		{"small parts", Config{Bucket: "bucket", PartSize: minPartSize - 1}, ""},
 		{"negative limit", Config{Bucket: "bucket", LimitUpload: -1}, ""},
 		{"certificate file missing", Config{Bucket: "bucket", CACert: "/nonexistent"}, ""},
@@ -161,7 +161,7 @@ func TestUploadHeaders(t *testing.T) {
 	now := time.Date(2030, 1, 2, 3, 4, 5, 6, time.UTC)
 	cfg := Config{Region: "r", Bucket: "bucket", StorageClass: "STANDARD_IA", CACert: ca,
 		Credentials: Credentials{AccessKey: "a", SecretKey: "s"},
-		ObjectLock:  ObjectLock{Mode: Compliance, Days: 7}, Now: func() time.Time { return now }}
+		ObjectLock:  ObjectLock{Mode: Compliance, For: 7 * 24 * time.Hour}, Now: func() time.Time { return now }}
 	for _, c := range []struct {
 		url, name string
 		want      map[string]string

@@ -62,7 +62,7 @@ func (s *Store) create(ctx context.Context, name string, data []byte) error {
 	token := rand.Text()
 	p := s.prepare(name, data)
 	p.opts.UserMetadata[tokenKey] = token
-	if s.cfg.NoConditionalPut {
+	if s.unguarded.Load() {
 		return s.createUnguarded(ctx, p)
 	}
 	p.opts.SetMatchETagExcept("*")

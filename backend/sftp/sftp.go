@@ -50,6 +50,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"vault/backend"
@@ -115,6 +116,8 @@ type Store struct {
 	up    *limit.Limiter
 	down  *limit.Limiter
 	turns chan struct{} // holds a token for each operation under way
+
+	single atomic.Bool // there is one writer: Create does without hard links
 
 	ctx  context.Context // done once the store is closed
 	stop context.CancelFunc
@@ -210,6 +213,9 @@ func placeOf(cfg Config) string {
 	}
 	return "sftp:" + host + ":" + cfg.Path
 }
+
+// SingleWriter implements [backend.SingleWriter].
+func (s *Store) SingleWriter() { s.single.Store(true) }
 
 // warn tells the user something once.
 func (s *Store) warn(message string) {

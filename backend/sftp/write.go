@@ -88,7 +88,7 @@ func (s *Store) write(ctx context.Context, op, name string, data []byte) error {
 // attempt goes through all steps once.
 func (u *upload) attempt(ctx context.Context, c *conn) (err error) {
 	s := u.s
-	if u.exclusive && !c.has.hardlink {
+	if u.exclusive && !c.has.hardlink && !s.single.Load() {
 		return noLinks(errors.New("the server cannot create exclusively (hardlink@openssh.com)"))
 	}
 	if err := u.settle(ctx, c); u.decided || err != nil {
@@ -120,9 +120,12 @@ func (u *upload) attempt(ctx context.Context, c *conn) (err error) {
 		defer closeLater(c, dir)
 	}
 	if err == nil {
-		if u.exclusive {
+		switch {
+		case u.exclusive && c.has.hardlink:
 			err = u.link(ctx, c)
-		} else {
+		case u.exclusive:
+			err = u.claim(ctx, c)
+		default:
 			err = u.replace(ctx, c)
 		}
 		if errors.Is(err, fs.ErrNotExist) {
@@ -264,12 +267,29 @@ func (u *upload) link(ctx context.Context, c *conn) error {
 		return serr
 	case errors.Is(err, fs.ErrPermission), isUnsupported(err):
 		// We have just made a file here, so that it is not about permissions.
+		if u.s.single.Load() {
+			return u.claim(ctx, c)
+		}
 		return noLinks(fmt.Errorf("hard links: %w", err))
 	}
 	if err = u.s.explain(ctx, c, err); isFailure(err) && !isMarked(err) {
 		return u.retryLink(ctx, c, err)
 	}
 	return err
+}
+
+// claim gives the temporary file its name if nobody has it, as far as a look
+// just before can tell.
+func (u *upload) claim(ctx context.Context, c *conn) error {
+	switch info, err := lstat(ctx, c, u.target); {
+	case err == nil && info.Mode().IsRegular():
+		return fmt.Errorf("look: %w", fs.ErrExist)
+	case err == nil:
+		return errors.New("something that is not a regular file is in the way")
+	case !errors.Is(err, fs.ErrNotExist):
+		return err
+	}
+	return u.replace(ctx, c)
 }
 
 func noLinks(err error) error {
@@ -354,8 +374,8 @@ func (u *upload) landed(ctx context.Context, c *conn) (bool, error) {
 	// The temporary file was gone before it could be marked: somebody has
 	// swept it away.
 	same, err := u.holdsData(ctx, c, info.Size())
-	if err != nil || !same {
-		return false, err
+	if err != nil || !same || u.s.single.Load() { // nobody else can have made it
+		return same, err
 	}
 	return false, &marked{kind: nil, err: errors.New("the connection broke while the object was created, and what is there is the same: nobody can tell who has made it"),
 		hint: "read the object to see whose it is"}

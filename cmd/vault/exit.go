@@ -89,6 +89,9 @@ func hint(cmd *cobra.Command, code int, err error) string {
 	if errors.As(err, &f) && f.hint != "" {
 		return f.hint
 	}
+	if errors.Is(err, repo.ErrNoExclusiveCreate) {
+		return "several clients would overwrite each other's records there; `vault init --single-writer` accepts the store for one client"
+	}
 	if h := backend.Hint(err); h != "" {
 		return h
 	}
@@ -103,8 +106,6 @@ func hint(cmd *cobra.Command, code int, err error) string {
 		return "`vault backups` lists what there is"
 	case errors.Is(err, repo.ErrKilled), errors.Is(err, repo.ErrVoid):
 		return "run the backup again: what it stored is found again where it still exists"
-	case errors.Is(err, repo.ErrNoExclusiveCreate):
-		return "`vault init --single-writer` accepts the store for one client at a time"
 	case repo.StateOf(err) == repo.Unsupported:
 		return "install a newer version of vault"
 	}

@@ -82,6 +82,8 @@ type pruneSummary struct {
 	BytesStored int64   `json:"bytes_stored"`
 	PacksSpared int     `json:"packs_spared"`
 	Temporary   int     `json:"temporary_files_deleted"`
+	Held        int     `json:"objects_held"`
+	Extended    int     `json:"locks_extended"`
 	Duration    float64 `json:"total_duration"`
 }
 

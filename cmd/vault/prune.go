@@ -24,6 +24,7 @@ type pruneFlags struct {
 	maxUnused, maxRepack    string
 	deleteOnly, repackSmall bool
 	patience                time.Duration
+	extendLock              bool
 }
 
 func (f *pruneFlags) add(flags *pflag.FlagSet) {
@@ -32,6 +33,7 @@ func (f *pruneFlags) add(flags *pflag.FlagSet) {
 	flags.BoolVar(&f.deleteOnly, "delete-only", false, "store no new pack: for a full disk")
 	flags.BoolVar(&f.repackSmall, "repack-small", true, "put small packs together")
 	flags.DurationVar(&f.patience, "patience", 10*time.Minute, "how long an unfinished backup may show no sign of life")
+	flags.BoolVar(&f.extendLock, "extend-lock", false, "lock everything that a restore needs for the time of --s3-object-lock from now on")
 }
 
 // limits parses the flags.
@@ -82,6 +84,10 @@ began before it are waited for, unless their process is known to be gone or they
 show no sign of life for as long as --patience says. A prune that is interrupted
 anywhere is finished by the next one.
 
+What the store holds under an object lock is left to a later prune. With
+--extend-lock everything that is still needed is held for the time of
+--s3-object-lock from now on, not only what is new.
+
 On a full disk use --delete-only: it stores no pack.`,
 		Args: cobra.NoArgs,
 	}
@@ -90,6 +96,9 @@ On a full disk use --delete-only: it stores no pack.`,
 	cmd.RunE = func(cmd *cobra.Command, _ []string) (err error) {
 		limits, err := f.limits()
 		if err != nil {
+			return err
+		}
+		if err := a.checkExtendLock(f); err != nil {
 			return err
 		}
 		r, err := a.open(cmd.Context(), nil)
@@ -106,6 +115,11 @@ func (a *app) prune(ctx context.Context, r *repo.Repo, limits gc.Limits, f prune
 	start := time.Now()
 	if f.repackSmall && limits.MaxRepack != 0 {
 		limits.Small = gc.DefaultLimits(r.Params().PackSize).Small
+	}
+	if !dryRun {
+		if err := a.proveExclusive(ctx, r); err != nil {
+			return fmt.Errorf("prune: %w", err)
+		}
 	}
 	waited := map[crypto.SessionID]bool{}
 	report, err := gc.Run(ctx, r, gc.Options{
@@ -139,7 +153,13 @@ func (a *app) prune(ctx context.Context, r *repo.Repo, limits gc.Limits, f prune
 	if err != nil {
 		return fmt.Errorf("prune: %w", err)
 	}
-	m := pruneSummary{Type: "summary", Nothing: report.Nothing && report.Deleted+temporary == 0, Adopted: report.Adopted, Dropped: len(report.Dropped),
+	extended, err := 0, error(nil)
+	if f.extendLock {
+		if extended, err = extendLocks(ctx, r); err != nil {
+			return fmt.Errorf("extend locks: %w", err)
+		}
+	}
+	m := pruneSummary{Type: "summary", Nothing: report.Nothing && report.Deleted+temporary == 0, Held: report.Held, Extended: extended, Adopted: report.Adopted, Dropped: len(report.Dropped),
 		Deleted: report.Deleted, BytesFreed: max(0, report.FreedSize), PacksStored: report.Rescued.Packs, BytesStored: report.Rescued.Stored, PacksSpared: report.Spared,
 		Temporary: temporary, Duration: time.Since(start).Seconds()}
 	a.ui.message(m)
@@ -148,9 +168,17 @@ func (a *app) prune(ctx context.Context, r *repo.Repo, limits gc.Limits, f prune
 		a.ui.info("nothing to prune\n")
 	case m.Adopted:
 		a.ui.info("finished what an interrupted prune had planned: %s deleted; run it again for what has come since\n", display.Count(uint64(m.Deleted), "object"))
+	case m.Held > 0:
+		a.ui.info("pruned in %s: %s deleted\n", display.Duration(time.Since(start)), display.Count(uint64(m.Deleted), "object"))
 	default:
 		a.ui.info("pruned in %s: %s deleted, %s freed\n", display.Duration(time.Since(start)),
 			display.Count(uint64(m.Deleted), "object"), display.Bytes(uint64(m.BytesFreed)))
+	}
+	if m.Held > 0 {
+		a.ui.info("the store holds %s still: a later prune deletes what may go\n", display.Count(uint64(m.Held), "object"))
+	}
+	if f.extendLock {
+		a.ui.info("locked for longer: %s\n", display.Count(uint64(m.Extended), "object"))
 	}
 	if report.Spared == 0 {
 		return nil

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"os"
@@ -24,6 +25,7 @@ type remoteFlags struct {
 	s3Region       string
 	s3Style        string
 	s3StorageClass string
+	s3ObjectLock   string
 
 	identities, knownHosts []string // of configured repositories, instead of the variables
 }
@@ -34,6 +36,7 @@ func (r *remoteFlags) add(f *pflag.FlagSet) {
 	f.StringVar(&r.s3Region, "s3-region", "", "`region` of the bucket (AWS_REGION)")
 	f.StringVar(&r.s3Style, "s3-style", "auto", "where the bucket goes in requests: auto, path or host")
 	f.StringVar(&r.s3StorageClass, "s3-storage-class", "", "storage `class` of new data packs; everything else is small and needed often")
+	f.StringVar(&r.s3ObjectLock, "s3-object-lock", "", "the store refuses to delete what a restore needs for so long: `MODE:TIME`, as compliance:30d (VAULT_S3_OBJECT_LOCK)")
 }
 
 // parseLocation parses a location and completes it by the endpoint that is set:
@@ -76,7 +79,8 @@ func (a *app) storageOptions() (location.Options, error) {
 			Identities: filepath.SplitList(os.Getenv("VAULT_SFTP_IDENTITY")),
 			KnownHosts: filepath.SplitList(os.Getenv("VAULT_SFTP_KNOWN_HOSTS")),
 		},
-		S3: location.S3Options{Region: r.s3Region, Style: r.s3Style, StorageClass: r.s3StorageClass, CACert: os.Getenv("AWS_CA_BUNDLE")},
+		S3: location.S3Options{Region: r.s3Region, Style: r.s3Style, StorageClass: r.s3StorageClass, CACert: os.Getenv("AWS_CA_BUNDLE"),
+			ObjectLock: cmp.Or(r.s3ObjectLock, os.Getenv("VAULT_S3_OBJECT_LOCK"))},
 	}
 	if r.identities != nil {
 		o.SFTP.Identities = r.identities

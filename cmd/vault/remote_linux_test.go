@@ -1,13 +1,21 @@
 package main
 
 import (
+	"context"
 	"fmt"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/minio/minio-go/v7"
+	"github.com/minio/minio-go/v7/pkg/credentials"
+	"github.com/minio/minio-go/v7/pkg/signer"
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"vault/backend/s3/s3test"
@@ -19,6 +27,7 @@ type remote struct {
 	env     map[string]string
 	kill    func()
 	restart func()
+	locks   func(least time.Duration) error
 }
 
 // TestRemoteScripts runs the scripts in testdata/remote: repositories on real
@@ -26,6 +35,7 @@ type remote struct {
 // server. Beyond the commands of TestScripts they have
 //
 //	server kill|start          ends the server at once, or starts it again
+//	locks TIME                 what the repository needs is locked for at least so long
 func TestRemoteScripts(t *testing.T) {
 	for _, c := range []struct {
 		name, script string
@@ -35,6 +45,8 @@ func TestRemoteScripts(t *testing.T) {
 		{"sftp", "sftp", startSFTP},
 		{"s3", "life", startS3},
 		{"s3", "s3", startS3},
+		{"s3", "s3lock", startS3Lock},
+		{"s3", "s3single", startS3Lax},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -61,6 +73,11 @@ func TestRemoteScripts(t *testing.T) {
 				default:
 					ts.Fatalf("usage: server kill|start")
 				}
+			}
+			p.Cmds["locks"] = func(ts *testscript.TestScript, neg bool, args []string) {
+				least, err := time.ParseDuration(args[0])
+				ts.Check(err)
+				ts.Check(r.locks(least))
 			}
 			testscript.Run(t, p)
 		})
@@ -100,16 +117,86 @@ func startS3(t *testing.T) remote {
 	s := s3test.Start(t, s3test.Options{Root: root, Users: true})
 	s.MakeBucket(t, "bucket", minio.MakeBucketOptions{})
 	s.MakeUser(t, "nobody", "nobody-secret") // to whom no policy grants anything
-	return remote{env: map[string]string{
+	env := s3Env(s, s.Endpoint())
+	env["ADDR"], env["DATA"], env["FULL"] = s.Addr, root, full
+	return remote{env: env, kill: s.Kill, restart: func() { s.Restart(t) }}
+}
+
+// startS3Lock starts an S3 server with a bucket that has object lock, and one
+// that has not.
+func startS3Lock(t *testing.T) remote {
+	s := s3test.Start(t, s3test.Options{Versioning: true})
+	s.MakeBucket(t, "bucket", minio.MakeBucketOptions{ObjectLocking: true})
+	s.MakeBucket(t, "plain", minio.MakeBucketOptions{})
+	return remote{env: s3Env(s, s.Endpoint()), kill: s.Kill, restart: func() { s.Restart(t) }, locks: func(least time.Duration) error { return locked(s, least) }}
+}
+
+// locked checks that nothing that a restore of the repository needs can be
+// removed sooner, and that all else was not locked for longer than it was. What
+// is needed are the objects that a listing shows, but for gc's old records.
+func locked(s *s3test.Server, least time.Duration) error {
+	c, err := minio.New(s.Addr, &minio.Options{Creds: credentials.NewStaticV4(s3test.AccessKey, s3test.SecretKey, ""), Region: s3test.Region})
+	if err != nil {
+		return err
+	}
+	long, short := 0, 0
+	for o := range c.ListObjectsIter(context.Background(), "bucket", minio.ListObjectsOptions{Prefix: "some/repo/", Recursive: true}) {
+		if o.Err != nil {
+			return o.Err
+		}
+		info, err := c.StatObject(context.Background(), "bucket", o.Key, minio.StatObjectOptions{})
+		if err != nil {
+			return err
+		}
+		until, _ := time.Parse(time.RFC3339, info.Metadata.Get("X-Amz-Object-Lock-Retain-Until-Date"))
+		held := time.Until(until) >= least
+		switch {
+		case held:
+			long++
+		case strings.HasSuffix(o.Key, "/config") || strings.Contains(o.Key, "/keys/") || strings.Contains(o.Key, "/index/") && until.IsZero():
+			return fmt.Errorf("%s is held until %v", o.Key, until)
+		default:
+			short++
+		}
+	}
+	if long < 6 || short == 0 { // config, key, commit, index, done, packs; what a prune could not delete
+		return fmt.Errorf("%d objects are locked for %v and more, %d for less", long, least, short)
+	}
+	return nil
+}
+
+// startS3Lax starts an S3 server behind a proxy that drops the condition of
+// conditional requests, and signs what is left.
+func startS3Lax(t *testing.T) remote {
+	s := s3test.Start(t, s3test.Options{})
+	s.MakeBucket(t, "bucket", minio.MakeBucketOptions{})
+	target, err := url.Parse(s.Endpoint())
+	if err != nil {
+		t.Fatal(err)
+	}
+	proxy := httptest.NewServer(&httputil.ReverseProxy{Rewrite: func(p *httputil.ProxyRequest) {
+		p.SetURL(target)
+		p.Out.Host = target.Host
+		if p.Out.Header.Get("If-None-Match") != "" {
+			p.Out.Header.Del("If-None-Match")
+		}
+		p.Out.Header.Del("Authorization")
+		p.Out = signer.SignV4(*p.Out, s3test.AccessKey, s3test.SecretKey, "", s3test.Region)
+	}})
+	t.Cleanup(proxy.Close)
+	env := s3Env(s, proxy.URL)
+	env["ADDR"] = s.Addr
+	return remote{env: env, kill: s.Kill, restart: func() { s.Restart(t) }}
+}
+
+func s3Env(s *s3test.Server, endpoint string) map[string]string {
+	return map[string]string{
 		"VAULT_REPO":            "s3://bucket/some/repo",
-		"AWS_ENDPOINT_URL":      s.Endpoint(),
+		"AWS_ENDPOINT_URL":      endpoint,
 		"AWS_REGION":            s3test.Region,
 		"AWS_ACCESS_KEY_ID":     s3test.AccessKey,
 		"AWS_SECRET_ACCESS_KEY": s3test.SecretKey,
-		"ADDR":                  s.Addr,
-		"DATA":                  root,
-		"FULL":                  full,
-	}, kill: s.Kill, restart: func() { s.Restart(t) }}
+	}
 }
 
 // mountSmall mounts a file system of 24 MiB and returns its directory, or "" if

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
+	"time"
 
 	"vault/backend"
 	"vault/backend/local"
@@ -48,6 +50,39 @@ type S3Options struct {
 	Style        string // where the bucket goes in a URL: "auto" (or ""), "path" or "host"
 	CACert       string // PEM file of certificates to trust instead of the system's
 	StorageClass string // of data packs; "": the bucket's default
+	ObjectLock   string // MODE:DURATION, see ParseObjectLock; "": objects are not locked
+}
+
+// ParseObjectLock parses how long the store refuses to delete new objects:
+// "compliance" or "governance", a colon, and a time as 30d, 12w or 36h.
+func ParseObjectLock(text string) (s3.ObjectLock, error) {
+	if text == "" {
+		return s3.ObjectLock{}, nil
+	}
+	mode, span, _ := strings.Cut(text, ":")
+	l := s3.ObjectLock{Mode: s3.LockMode(mode)}
+	bad := fmt.Errorf("%q is no object lock: want compliance:30d, or governance and a time in days, weeks or hours", text)
+	if l.Mode != s3.Compliance && l.Mode != s3.Governance || span == "" {
+		return s3.ObjectLock{}, bad
+	}
+	const day = 24 * time.Hour
+	unit := map[byte]time.Duration{'d': day, 'w': 7 * day}[span[len(span)-1]]
+	if unit > 0 {
+		n, err := strconv.ParseUint(span[:len(span)-1], 10, 16)
+		if err != nil {
+			return s3.ObjectLock{}, bad
+		}
+		l.For = time.Duration(n) * unit
+	} else {
+		var err error
+		if l.For, err = time.ParseDuration(span); err != nil {
+			return s3.ObjectLock{}, bad
+		}
+	}
+	if l.For < time.Second || l.For > s3.MaxLock {
+		return s3.ObjectLock{}, bad
+	}
+	return l, nil
 }
 
 // s3Styles are the values of S3Options.Style.
@@ -58,7 +93,8 @@ func (o *Options) Check() error {
 	if _, ok := s3Styles[o.S3.Style]; !ok {
 		return fmt.Errorf("%q is no style of S3 addresses: want auto, path or host", o.S3.Style)
 	}
-	return nil
+	_, err := ParseObjectLock(o.S3.ObjectLock)
+	return err
 }
 
 // Open opens the storage at l and makes nothing there. It is the caller's to
@@ -87,6 +123,7 @@ func (l Location) Open(ctx context.Context, o Options) (backend.Backend, error) 
 		c := l.s3
 		c.Region, c.Style, c.CACert, c.StorageClass = o.S3.Region, s3Styles[o.S3.Style], o.S3.CACert, o.S3.StorageClass
 		c.LimitUpload, c.LimitDownload, c.Trace = o.LimitUpload, o.LimitDownload, o.Trace
+		c.ObjectLock, _ = ParseObjectLock(o.S3.ObjectLock)
 		if o.Warn != nil {
 			c.Warn = func(text string) { o.Warn(strings.TrimPrefix(text, l.text+": ")) } // callers know the place
 		}

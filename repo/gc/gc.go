@@ -57,6 +57,7 @@ type Report struct {
 	Rescued      repo.Stats
 	Spared       int // condemned packs that stay: there was no room to move what lives in them
 	Deleted      int // objects deleted
+	Held         int // objects that may go, and that the store does not let go yet
 
 	// FreedSize is how many bytes the packs get less. Of a plan it is exact unless
 	// packs are repacked, since what stays of them is compressed anew; afterwards it
@@ -148,10 +149,17 @@ func finish(ctx context.Context, r *repo.Repo, c *repo.Collection, o Options, re
 		return err
 	}
 	report.FreedSize = c.Freed() - v.stats.Files
-	if report.Deleted, err = r.Sweep(ctx); err != nil {
+	if err := report.sweep(ctx, c); err != nil {
 		return err
 	}
 	return r.Reserve(ctx)
+}
+
+// sweep deletes what may go.
+func (report *Report) sweep(ctx context.Context, c *repo.Collection) error {
+	swept, err := c.Sweep(ctx)
+	report.Deleted, report.Held = swept.Deleted, swept.Held
+	return err
 }
 
 // FoldAfter is the number of commits from which Fold does its work: until then
@@ -229,9 +237,7 @@ func propose(ctx context.Context, r *repo.Repo, c *repo.Collection, o Options, r
 	}
 	if !leftovers && len(forgotten)+len(report.Delete)+len(report.Repack)+c.Unfolded() == 0 {
 		report.Nothing = true
-		deleted, err := r.Sweep(ctx) // what an interrupted collection left
-		report.Deleted = deleted
-		return true, err
+		return true, report.sweep(ctx, c) // what an interrupted collection left
 	}
 	if report.Dropped, err = c.Drop(ctx, forgotten); err != nil {
 		return false, err

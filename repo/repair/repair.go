@@ -211,8 +211,8 @@ func (t *task) round(ctx context.Context, first bool, report *Report) (again boo
 	if err := t.conclude(ctx, c, s, report); err != nil {
 		return false, err
 	}
-	deleted, err := t.r.Sweep(ctx) // also what an interrupted run has left
-	report.Deleted += deleted
+	swept, err := t.r.Sweep(ctx) // also what an interrupted run has left
+	report.Deleted += swept.Deleted
 	if err == nil && doubtful {
 		// Sessions whose commits have just been given up are settled by another generation.
 		left, err := c.DamagedSessions(ctx)
@@ -257,7 +257,7 @@ func (t *task) generation(ctx context.Context, c *repo.Collection, s *survey, re
 	if err := again.gather(ctx, t); err != nil {
 		return adopted, err
 	}
-	rescued, err := again.rescueAll(ctx, t, c.Condemned, put)
+	rescued, err := again.rescue(ctx, c.Condemned, put)
 	if err != nil {
 		return adopted, err
 	}
