@@ -70,9 +70,29 @@ type runMessage struct {
 // runVolumeInfo is what became of one volume.
 type runVolumeInfo struct {
 	Name    string `json:"name"`
-	Class   string `json:"class"`
+	Class   string `json:"class,omitempty"`
 	State   string `json:"state"`
 	Bytes   uint64 `json:"bytes_processed"`
 	Files   uint64 `json:"files"`
 	Message string `json:"message,omitempty"`
+}
+
+// appRestoredMessage is how the restore of an application ended.
+type appRestoredMessage struct {
+	Type     string          `json:"message_type"` // "app_restored"
+	App      string          `json:"app"`
+	DryRun   bool            `json:"dry_run,omitempty"`
+	Result   string          `json:"result"`
+	Code     int             `json:"code"`
+	Source   string          `json:"source"`
+	BackupID string          `json:"backup_id,omitempty"`
+	Start    time.Time       `json:"start"`
+	End      time.Time       `json:"end"`
+	Seconds  float64         `json:"seconds_used"`
+	Quiet    float64         `json:"quiet_seconds"`
+	Volumes  []runVolumeInfo `json:"volumes"`
+	Planned  []string        `json:"planned,omitempty"`
+	Messages []string        `json:"messages,omitempty"`
+	Message  string          `json:"message,omitempty"`
+	Hint     string          `json:"hint,omitempty"`
 }

@@ -90,7 +90,7 @@ or of a directory above; for any other, give a rule with uid or gid.`,
 	flags.BoolVar(&f.numericIDs, "numeric-ids", false, "restore owners by number, not by name")
 	flags.StringArrayVar(&f.owners, "owner-map", nil, "`KIND:FROM=TO`: give what belonged to FROM to TO; KIND is user, group, uid or gid (repeatable)")
 	flags.BoolVar(&f.sparse, "sparse", false, "make holes of all blocks of zeros, not only of what was a hole")
-	return cmd
+	return a.withApp(cmd, &f)
 }
 
 func (a *app) restore(cmd *cobra.Command, f restoreFlags, what string) (err error) {

@@ -98,6 +98,9 @@ func (r *appRun) explain(err error) (int, string) {
 	case errors.Is(err, apprun.ErrPartial):
 		return exitPartial, "the volumes say what is missing; the rest is stored"
 	}
+	if h := restoreHint(err); h != "" {
+		return code, h
+	}
 	switch {
 	case errors.As(err, &leave):
 		return code, "bring it back by hand, or repair the leave command: every `vault run` and `vault apps check` of it tries again"

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 	"time"
 
@@ -77,6 +78,9 @@ func (b *backup) run(ctx context.Context) error {
 		if _, err := b.o.replay(ctx, b.app.Name); err != nil {
 			return err
 		}
+		if j, err := readJournal(b.o.StateDir, b.app.Name); err != nil || j != nil {
+			return errors.Join(err, halfRestored(j))
+		}
 	}
 	b.report.Start = b.o.now() // not that of the queue
 	timed, stop := context.WithCancelCause(ctx)
@@ -92,7 +96,7 @@ func (b *backup) run(ctx context.Context) error {
 		return err
 	}
 	defer b.repo.Close()
-	k := sourcer{app: b.app, x: b.x, key: dumpKey(b.repo, b.app.Name)}
+	k := sourcer{app: b.app, x: b.x, key: dumpKey(b.repo, b.app.Name), beside: filepath.Dir(b.o.Config.File), dry: b.o.DryRun}
 	if b.sources, err = k.list(timed); err != nil {
 		return ended(timed, err)
 	}
@@ -105,6 +109,9 @@ func (b *backup) run(ctx context.Context) error {
 		}
 	}
 	if b.o.DryRun {
+		if err := b.expand(timed); err != nil {
+			return err
+		}
 		return b.take(timed)
 	}
 	return b.hooks(ctx, timed)
@@ -150,6 +157,9 @@ func (b *backup) main(ctx context.Context) error {
 	if err := b.x.steps(ctx, "before", b.app.Hooks.Before, nil); err != nil {
 		return ended(ctx, err)
 	}
+	if err := b.expand(ctx); err != nil {
+		return ended(ctx, err)
+	}
 	if err := b.take(ctx); err != nil {
 		return errors.Join(b.leaveErr, err)
 	}
@@ -167,6 +177,27 @@ func (b *backup) main(ctx context.Context) error {
 		}
 	}
 	return errors.Join(b.leaveErr, errors.Join(errs...))
+}
+
+// expand replaces volumes of lists by what the lists name now.
+func (b *backup) expand(ctx context.Context) error {
+	var list []source
+	for _, s := range b.sources {
+		if s.expand == nil {
+			list = append(list, s)
+			continue
+		}
+		parts, err := s.expand(ctx, func(wrong error) {
+			b.partial = b.partial || s.Class == config.Recommended
+			b.notice(wrong.Error())
+		})
+		if err != nil {
+			return err
+		}
+		list = append(list, parts...)
+	}
+	b.sources = list
+	return nil
 }
 
 // ended returns why ctx ended, if it did: that is why the rest failed.

@@ -32,22 +32,35 @@ type source struct {
 	feed  func(ctx context.Context, in io.Reader, clean bool) error
 	load  func(ctx context.Context, src snapshot.Source, root *snapshot.Node, clean bool) error
 
+	expand func(ctx context.Context, notice func(error)) ([]source, error) // what it consists of, looked up late; or nil
+	prefix string                                                          // of what expand has returned: "state" or "volumes/X"
+
 	owners []restore.OwnerRule // of a path: who owns here what belongs to somebody in the backup
 }
 
 // sourcer makes sources.
 type sourcer struct {
-	app  *config.App
-	x    *executor
-	key  string // makes the dumps of PostgreSQL repeatable; a secret
-	back bool   // for a restore: what is to be read need not be there, and is made where possible
+	app    *config.App
+	x      *executor
+	beside string // directory of the configuration
+	key    string // makes the dumps of PostgreSQL repeatable; a secret
+	dry    bool   // nothing is stored: what hooks make is not there
+	back   bool   // for a restore: what is to be read need not be there, and is made where possible
 }
 
 // list turns the volumes of an application into what the engine reads, in the order
 // of the configuration.
 func (k *sourcer) list(ctx context.Context) ([]source, error) {
 	var list []source
-	for _, v := range k.app.VolumeList() {
+	volumes := k.app.VolumeList()
+	if d := k.app.Dogu; d != nil {
+		more, err := k.dogu(d)
+		if err != nil {
+			return nil, err
+		}
+		volumes = append(volumes, more...)
+	}
+	for _, v := range volumes {
 		s, err := k.source(ctx, v)
 		if err != nil {
 			return nil, fmt.Errorf("volume %s: %w", v.Name, err)
@@ -76,15 +89,20 @@ func (k *sourcer) source(ctx context.Context, v *config.Volume) (s source, err e
 		err = k.sqlite(&s)
 	case "s3":
 		err = k.bucket(ctx, &s)
+	case "include-from":
+		k.included(&s)
 	default:
 		err = fmt.Errorf("a volume from %s cannot be read by this version", v.Kind())
 	}
-	if err == nil && !s.stream && !k.back {
+	if err == nil && !s.stream && !k.back && s.expand == nil {
 		s.volume.Excludes, err = excludes(v)
 	}
 	if r := v.Restore; r != nil && err == nil {
 		if r.To != "" {
 			s.place = r.To
+			if v.Kind() != "sqlite" {
+				s.feed, s.load = nil, nil
+			}
 		}
 		if r.Command != nil {
 			s.feed = func(ctx context.Context, in io.Reader, _ bool) error { return k.x.feed(ctx, "restore", r.Command, in) }
@@ -162,13 +180,9 @@ func rootEngine(r *config.Root) engine {
 // container reads a volume of a container engine, which is asked where it lies. For
 // a restore it is made if it is not there.
 func (k *sourcer) container(ctx context.Context, s *source, e engine, name, below string) error {
-	engine := container.Engine{Program: e.program}
-	if e.user != "" {
-		as, err := appsource.LookupAccount(e.user)
-		if err != nil {
-			return err
-		}
-		engine.As = as
+	engine, err := e.engine()
+	if err != nil {
+		return err
 	}
 	ask := engine.Inspect
 	if k.back {
