@@ -58,6 +58,8 @@ func decodeConfigHead(b []byte) (h ConfigHead, err error) {
 		return ConfigHead{}, fmt.Errorf("%w: %w", ErrDamaged, r.Err())
 	case string(magic) != configMagic:
 		return ConfigHead{}, fmt.Errorf("%w: not a config", ErrDamaged)
+	case version == 0:
+		return ConfigHead{}, fmt.Errorf("%w: version 0, which nobody writes", ErrDamaged)
 	case version != formatVersion:
 		return ConfigHead{}, fmt.Errorf("%w: version %d", ErrUnsupported, version)
 	case !algorithm.known():

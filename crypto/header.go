@@ -66,6 +66,9 @@ func ParseHeader(b []byte) (Header, error) {
 	copy(h.Repo[:], b[offRepo:])
 	copy(h.Session[:], b[offSession:])
 	copy(h.Salt[:], b[offSalt:])
+	if b[offVersion] == 0 {
+		return Header{}, fmt.Errorf("header: %w: version 0, which nobody writes", ErrDamaged)
+	}
 	if what := unsupported(b); what != "" {
 		return Header{}, fmt.Errorf("%s header: %w: %s", h.Kind, ErrUnsupported, what)
 	}

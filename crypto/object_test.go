@@ -34,6 +34,7 @@ func TestOpenObjectUnsupported(t *testing.T) {
 	}{
 		{"nothing", func(h []byte) []byte { return h }, nil, ""},
 		{"version", set(4, 2), ErrUnsupported, "version 2"},
+		{"version 0", set(4, 0), ErrDamaged, "version 0"}, // no newer program would read it
 		{"algorithm", set(5, 3), ErrUnsupported, "algorithm 3"},
 		{"other algorithm", set(5, 2), ErrDamaged, "chacha20-poly1305"},
 		{"flags", set(7, 0x80), ErrUnsupported, "flags 0x8000"},

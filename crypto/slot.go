@@ -168,6 +168,8 @@ func parseSlot(b []byte) (Slot, error) {
 	r.Fixed(4)
 	version, algorithm, flags, kdf := r.U8(), AEAD(r.U8()), r.U16(), r.U8()
 	switch {
+	case version == 0:
+		return Slot{}, fmt.Errorf("%w: version 0, which nobody writes", ErrDamaged)
 	case version != formatVersion:
 		return Slot{}, fmt.Errorf("%w: version %d", ErrUnsupported, version)
 	case !algorithm.known():

@@ -71,6 +71,8 @@ func TestSlotAltered(t *testing.T) {
 			switch {
 			case region.name == "algorithm" && (altered[5] == 1 || altered[5] == 2):
 				wantSort(t, err, ErrWrongPassphrase, "%s, bit %d", region.name, bit)
+			case region.name == "version" && altered[4] == 0:
+				wantSort(t, err, ErrDamaged, "version 0, bit %d", bit)
 			case region.want != nil:
 				wantSort(t, err, region.want, "%s, bit %d", region.name, bit)
 			default:
@@ -266,6 +268,8 @@ func TestConfigAltered(t *testing.T) {
 				wantSort(t, err, ErrTampered, "algorithm, bit %d", bit)
 			case at >= 8 && at < 16 && KnownFeatures>>(bit-64)&1 == 1:
 				wantSort(t, err, ErrTampered, "known mandatory feature, bit %d", bit)
+			case at == 4 && altered[4] == 0:
+				wantSort(t, err, ErrDamaged, "version 0")
 			case at < 16:
 				wantSort(t, err, ErrUnsupported, "version, algorithm, flags or mandatory features, bit %d", bit)
 			case at < 24:

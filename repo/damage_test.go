@@ -3,6 +3,7 @@ package repo_test
 import (
 	"context"
 	"errors"
+	"path"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -10,6 +11,7 @@ import (
 
 	"vault/backend"
 	"vault/backend/mem"
+	"vault/crypto"
 	"vault/internal/repotest"
 	"vault/repo"
 	"vault/snapshot"
@@ -36,14 +38,50 @@ func newReference(t *testing.T) *reference {
 		ref.backups = append(ref.backups, repotest.MustBackup(t, r, c))
 		ref.contents = append(ref.contents, c)
 	}
+	ref.grow(t, be, r)
+	kinds := map[string]int{}
 	for _, name := range repotest.Objects(t, be) {
+		kind, _, _ := strings.Cut(name, "/")
+		kinds[kind+path.Ext(name)]++
 		b, err := backend.ReadAll(t.Context(), be, name, 1<<20)
 		if err != nil {
 			t.Fatal(err)
 		}
 		ref.objects[name] = b
 	}
+	for _, kind := range []string{"config", "keys", "packs", "index", "sessions", "commits", "events", "gc.plan", "gc.done"} {
+		if kinds[kind] == 0 {
+			t.Fatalf("the reference repository has no %s", kind)
+		}
+	}
+	t.Logf("objects by kind: %v", kinds)
 	return ref
+}
+
+// grow adds what backups alone do not have: a second key, events, a generation
+// that dropped a backup, and a checkpoint of a backup that was interrupted.
+func (ref *reference) grow(t *testing.T, be *mem.Backend, r *repo.Repo) {
+	t.Helper()
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	_, err := r.AddKey(t.Context(), repotest.Passphrase, repo.NewKey{Passphrase: []byte("another"), Cost: crypto.TestKDFCost})
+	must(err)
+	gone := repotest.MustBackup(t, r, repotest.Content{"gone": []byte(strings.Repeat("gone ", 50))})
+	must(r.Forget(t.Context(), gone.ID, repo.Event{Host: "h"}))
+	prune(t, be)
+	must(r.Refresh(t.Context()))
+	must(r.Tag(t.Context(), ref.backups[0].ID, repo.Event{Tags: []repo.TagChange{{Key: "k", Value: "v"}}}))
+	must(r.Note(t.Context(), ref.backups[1].ID, repo.Event{Key: "k", Value: []byte("v")}))
+	b := start(t, be, repotest.Content{"kept": []byte(strings.Repeat("kept ", 40))})
+	b.w.Abort()
+	must(r.Refresh(t.Context()))
+	if roots, err := r.Roots(t.Context()); err != nil || len(roots) != len(ref.backups)+1 {
+		t.Fatalf("%d roots, want the backups and a checkpoint: %v", len(roots), err)
+	}
 }
 
 // with returns a store in which some objects have other bytes; nil bytes mean
@@ -167,15 +205,21 @@ func TestEverySwap(t *testing.T) {
 	})
 }
 
-// TestEveryMissing removes every object. A session that is gone was settled;
-// a commit that is gone cannot be told from one that never was.
+// TestEveryMissing removes every object. A session that is gone was settled, a key
+// slot removed; a commit or event that is gone cannot be told from one that never
+// was, nor a plan that was carried out. Without its done a generation has not
+// ended: what is found then is what it moved.
 func TestEveryMissing(t *testing.T) {
 	ref := newReference(t)
 	ref.each(t, func(name string, _ []byte) int {
-		if strings.HasPrefix(name, "sessions/") || strings.HasPrefix(name, "commits/") {
+		names := []string{name}
+		switch kind, _, _ := strings.Cut(name, "/"); {
+		case kind == "sessions", kind == "commits", kind == "events", kind == "keys", path.Ext(name) == ".plan":
 			return 0
+		case path.Ext(name) == ".done":
+			names = append(names, "index/")
 		}
-		ref.judge(t, name+" missing", ref.with(map[string][]byte{name: nil}), name)
+		ref.judge(t, name+" missing", ref.with(map[string][]byte{name: nil}), names...)
 		return 1
 	})
 }

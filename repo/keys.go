@@ -204,10 +204,11 @@ func (r *Repo) removeKey(ctx context.Context, current []byte, id crypto.SlotID, 
 
 // dropSlot deletes a slot, by the rule above. Keep is a slot that must remain.
 func (r *Repo) dropSlot(ctx context.Context, id, keep crypto.SlotID) error {
-	slots, err := readSlots(ctx, r.be, ahead(ctx, r.be, keysDir), r.head)
-	if err != nil {
+	f := found{head: r.head}
+	if err := f.readSlots(ctx, r.be, ahead(ctx, r.be, keysDir)); err != nil {
 		return err
 	}
+	slots := f.slots
 	kept := slices.ContainsFunc(slots, func(s crypto.Slot) bool { return s.ID == keep })
 	if !kept || bytes.Compare(slots[0].ID[:], id[:]) >= 0 {
 		return errors.New("the key slots have changed meanwhile; nothing was deleted")

@@ -45,9 +45,10 @@ func Open(ctx context.Context, be backend.Backend, o OpenOptions) (*Repo, error)
 	return newRepo(be, o.Env.withDefaults(), keys, f.head, params, slot.ID)
 }
 
-// openSlots tries the passphrase on every intact slot.
+// openSlots tries the passphrase on every intact slot. If none opens, that is
+// the passphrase's fault only where no slot is damaged: it may be that one's.
 func openSlots(f found, pass []byte) (crypto.OpenedSlot, crypto.Slot, error) {
-	var broken error
+	broken := f.broken
 	for _, slot := range f.slots {
 		opened, err := slot.Open(pass)
 		switch {

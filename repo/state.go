@@ -139,6 +139,7 @@ type found struct {
 	config []byte
 	head   crypto.ConfigHead
 	slots  []crypto.Slot // intact, of this repository
+	broken error         // what is wrong with one that is not; nil if there is none
 }
 
 // findKeys reads config and key slots. Every error is a *StateError, or that of
@@ -158,21 +159,22 @@ func findKeys(ctx context.Context, be backend.Backend) (f found, err error) {
 	if f.head, err = crypto.ParseConfigHead(f.config); err != nil {
 		return f, damaged(configName, err)
 	}
-	if f.slots, err = readSlots(ctx, be, keys, f.head); StateOf(err) == Damaged {
+	if err = f.readSlots(ctx, be, keys); StateOf(err) == Damaged {
 		// The listing is older than the config that was read: an init may have
 		// made both in between, or a slot may have been replaced.
-		f.slots, err = readSlots(ctx, be, ahead(ctx, be, keysDir), f.head)
+		err = f.readSlots(ctx, be, ahead(ctx, be, keysDir))
 	}
 	return f, err
 }
 
-// readSlots returns the intact slots of the repository. Slots of another
-// repository id are what an interrupted or beaten init left; they do not count.
-func readSlots(ctx context.Context, be backend.Backend, keys *listing, head crypto.ConfigHead) (slots []crypto.Slot, err error) {
-	var broken error
+// readSlots finds the intact slots of the repository, and one that is not. Slots
+// of another repository id are what an interrupted or beaten init left; they do
+// not count.
+func (f *found) readSlots(ctx context.Context, be backend.Backend, keys *listing) error {
+	f.slots, f.broken = nil, nil
 	names, err := keys.wait()
 	if err != nil {
-		return nil, unreachable(keysDir, err)
+		return unreachable(keysDir, err)
 	}
 	for _, name := range names {
 		if !OwnName(name) {
@@ -181,23 +183,23 @@ func readSlots(ctx context.Context, be backend.Backend, keys *listing, head cryp
 		slot, err := readSlot(ctx, be, name)
 		switch {
 		case err == nil:
-			if slot.Repo == head.Repo {
-				slots = append(slots, slot)
+			if slot.Repo == f.head.Repo {
+				f.slots = append(f.slots, slot)
 			}
 		case errors.Is(err, fs.ErrNotExist):
 		case StateOf(err) != Damaged && StateOf(err) != Unsupported:
-			return nil, err
+			return err
 		default:
-			broken = err
+			f.broken = err
 		}
 	}
-	if len(slots) > 0 {
-		return slots, nil
+	switch {
+	case len(f.slots) > 0:
+		return nil
+	case f.broken != nil:
+		return f.broken
 	}
-	if broken != nil {
-		return nil, broken
-	}
-	return nil, &StateError{State: Damaged, Object: keysDir, Err: errors.New("the config is there, but no key slot that belongs to it")}
+	return &StateError{State: Damaged, Object: keysDir, Err: errors.New("the config is there, but no key slot that belongs to it")}
 }
 
 func readSlot(ctx context.Context, be backend.Backend, name string) (crypto.Slot, error) {
