@@ -297,20 +297,21 @@ func TestBreaksOff(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer l.Close()
+	socket := s.Address
 	go func() {
 		for {
 			in, err := l.Accept()
 			if err != nil {
 				return
 			}
-			out, err := net.Dial("unix", s.Address)
+			out, err := net.Dial("unix", socket)
 			if err != nil {
 				in.Close()
 				continue
 			}
 			go io.Copy(out, in)
 			go func() {
-				io.CopyN(in, out, 100_000)
+				io.CopyN(in, out, 20_000)
 				in.Close()
 				out.Close()
 			}()
