@@ -22,6 +22,12 @@ func (w *world) round(seed uint64, until int) {
 	if w.small {
 		actors = []func(*rand.Rand){w.forget, w.prune, w.restore, w.look}
 	}
+	if w.target != nil {
+		actors = append(actors, w.copy)
+	}
+	over := make(chan struct{})
+	defer w.server.disturb(w.program, rand.New(rand.NewPCG(seed, 99)), over)()
+	defer close(over)
 	for _, s := range w.sources {
 		actors = append(actors, func(rng *rand.Rand) { w.backup(rng, s) })
 	}

@@ -20,13 +20,15 @@
 // far, so that they fall into each of its phases; some follow directly upon the
 // creation of a session, a commit, a plan. The final lines say where prunes were hit.
 //
-// Another test does the same to a store that is full.
+// Another test does the same to a store that is full, and another one to
+// repositories on an SSH server and in an S3 bucket, beside a client that copies
+// to a second repository; there the server is killed as well, again and again.
 //
 // Caveats. SIGKILL takes the process, not the machine: what was written to the
 // page cache stays. Power cuts are the business of internal/sim. A seed repeats
 // the choices, not what several processes make of them. Linux only.
 //
-// Settings: TORTURE_KILLS (250) and TORTURE_SEED; TORTURE_DIR is where the
+// Settings: TORTURE_KILLS (250), TORTURE_REMOTE_KILLS (50) and TORTURE_SEED; TORTURE_DIR is where the
 // repository is made, by default the directory for temporary files; VAULT_BIN
 // names a program to test instead of the one built from this source. After a
 // failure the repository stays, and its place is printed.

@@ -2,6 +2,7 @@ package torture
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
@@ -9,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -22,7 +24,11 @@ const hang = 3 * time.Minute
 // program starts processes of vault on one repository. Its methods may be
 // called from several goroutines.
 type program struct {
-	repo, state string
+	repo, state string   // where the repository lies, and what clients remember
+	url         string   // how clients get there, if not by the path
+	env         []string // what they need for that
+
+	outages atomic.Int64 // how often the server went away, and came back: it is away while odd
 
 	mu      sync.Mutex
 	typical map[string]time.Duration // of the last runs that nobody ended
@@ -44,6 +50,7 @@ type fate struct {
 	signal syscall.Signal // or 0
 	after  time.Duration  // since it began, or since
 	seen   string         // something was created below this prefix of the repository, if not ""
+	when   chan struct{}  // or this was closed, if not nil
 }
 
 // steps are the prefixes in which a command creates what matters. Its time between
@@ -79,15 +86,17 @@ func (p *program) fate(rng *rand.Rand, command string) fate {
 // outcome is what a process did.
 type outcome struct {
 	args     []string
+	cut      bool           // the server was away meanwhile
 	code     int            // -1: it died by a signal
 	died     syscall.Signal // by it
 	sent     syscall.Signal // 0: nobody meddled
 	out, err string
 }
 
-// ended reports whether a signal ended the process, by force or politely.
+// ended reports whether a signal ended the process, by force or politely, or the
+// server did by not being there.
 func (o outcome) ended() bool {
-	return o.died != 0 && o.died == o.sent || o.code == 130 && o.sent == syscall.SIGTERM
+	return o.cut && o.code == 14 || o.died != 0 && o.died == o.sent || o.code == 130 && o.sent == syscall.SIGTERM
 }
 
 func (o outcome) String() string {
@@ -111,8 +120,9 @@ func (p *program) run(f fate, args ...string) (o outcome, err error) {
 	}
 	defer discard(errs)
 	cmd := exec.Command(vault, args...)
-	cmd.Env = append(os.Environ(), "VAULT_REPO="+p.repo, "VAULT_PASSWORD=torture", "VAULT_STATE_DIR="+p.state, "HOME="+p.state,
+	cmd.Env = append(os.Environ(), "VAULT_REPO="+cmp.Or(p.url, p.repo), "VAULT_PASSWORD=torture", "VAULT_STATE_DIR="+p.state, "HOME="+p.state,
 		"XDG_CACHE_HOME="+filepath.Join(p.state, "cache"), "VAULT_REPO_FILE=", "VAULT_PASSWORD_FILE=", "VAULT_PASSWORD_COMMAND=")
+	cmd.Env = append(cmd.Env, p.env...)
 	cmd.Stdout, cmd.Stderr = out, errs // files: a command that outlives its vault holds nobody up
 	var seen <-chan struct{}
 	if f.signal != 0 && f.seen != "" {
@@ -120,7 +130,10 @@ func (p *program) run(f fate, args ...string) (o outcome, err error) {
 		defer close(stop)
 		seen = p.watch(f.seen, stop)
 	}
-	start := time.Now()
+	if f.when != nil {
+		seen = f.when
+	}
+	start, outages := time.Now(), p.outages.Load()
 	if err := cmd.Start(); err != nil {
 		return o, err
 	}
@@ -128,7 +141,7 @@ func (p *program) run(f fate, args ...string) (o outcome, err error) {
 	go func() { done <- cmd.Wait() }()
 	fatal := time.After(hang)
 	var strike <-chan time.Time
-	if f.signal != 0 && f.seen == "" {
+	if f.signal != 0 && f.seen == "" && f.when == nil {
 		strike = time.After(f.after)
 	}
 	for waiting := true; waiting; {
@@ -148,6 +161,7 @@ func (p *program) run(f fate, args ...string) (o outcome, err error) {
 		}
 	}
 	took := time.Since(start)
+	o.cut = p.outages.Load() != outages || outages%2 == 1
 	o.code, o.out, o.err = cmd.ProcessState.ExitCode(), contents(out), contents(errs)
 	if ws, ok := cmd.ProcessState.Sys().(syscall.WaitStatus); ok && ws.Signaled() {
 		o.died = ws.Signal()

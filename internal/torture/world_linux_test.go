@@ -31,6 +31,8 @@ type kept struct {
 type world struct {
 	*program
 	small   bool // the store may be full
+	server  *server
+	target  *program // of copies, or nil
 	sources []*source
 
 	mu       sync.Mutex // guards what follows
@@ -56,7 +58,13 @@ type tally struct {
 // newWorld makes a repository in a directory.
 func newWorld(t *testing.T, dir string, seed uint64) *world {
 	t.Helper()
-	w := &world{program: newProgram(filepath.Join(dir, "repo"), filepath.Join(disk(t), "state")), attempts: map[string]*copyOf{}, backups: map[string]*kept{}}
+	return newWorldOf(t, newProgram(filepath.Join(dir, "repo"), filepath.Join(disk(t), "state")), seed)
+}
+
+// newWorldOf makes a repository where clients of that program look for it.
+func newWorldOf(t *testing.T, p *program, seed uint64) *world {
+	t.Helper()
+	w := &world{program: p, attempts: map[string]*copyOf{}, backups: map[string]*kept{}}
 	w.init(t)
 	for i := range 3 {
 		at, err := os.MkdirTemp(fast, "source")

@@ -1,0 +1,259 @@
+package torture
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/minio/minio-go/v7"
+
+	"vault/backend/s3/s3test"
+	"vault/backend/sftp/sftptest"
+)
+
+// server is what a remote repository lies on. Its methods do nothing on nil.
+type server struct {
+	kill, restart func()
+	killed        int
+}
+
+// remotes are the kinds of stores beside a directory. What they keep are files
+// below a directory, as a local store's, so that the test looks at it in the same
+// way.
+var remotes = map[string]func(*testing.T) (*program, *server){"sftp": overSFTP, "s3": overS3}
+
+func overSFTP(t *testing.T) (*program, *server) {
+	s := sftptest.Start(t, sftptest.Options{})
+	p := newProgram(filepath.Join(s.Dir, "data", "repo"), filepath.Join(disk(t), "state"))
+	p.url = fmt.Sprintf("sftp://%s@127.0.0.1:%d%s", s.User, s.Port, p.repo)
+	p.env = []string{"VAULT_SFTP_IDENTITY=" + s.Client, "VAULT_SFTP_KNOWN_HOSTS=" + s.Known(s.Port), "SSH_AUTH_SOCK="}
+	return p, &server{kill: s.Kill, restart: s.Restart}
+}
+
+func overS3(t *testing.T) (*program, *server) {
+	s := s3test.Start(t, s3test.Options{})
+	s.MakeBucket(t, "bucket", minio.MakeBucketOptions{})
+	p := newProgram(filepath.Join(s.Root, "bucket", "repo"), filepath.Join(disk(t), "state"))
+	p.url = "s3://bucket/repo"
+	p.env = []string{"AWS_ENDPOINT_URL=" + s.Endpoint(), "AWS_REGION=" + s3test.Region, "AWS_ACCESS_KEY_ID=" + s3test.AccessKey, "AWS_SECRET_ACCESS_KEY=" + s3test.SecretKey}
+	return p, &server{kill: s.Kill, restart: func() { s.Restart(t) }}
+}
+
+// outage kills the server and starts it again after a while.
+func (s *server) outage(p *program, away time.Duration) {
+	p.outages.Add(1)
+	s.kill()
+	time.Sleep(away)
+	s.restart()
+	p.outages.Add(1)
+	s.killed++
+}
+
+// disturb kills the server again and again until over is closed. The function
+// that it returns waits for the last time.
+func (s *server) disturb(p *program, rng *rand.Rand, over <-chan struct{}) (wait func()) {
+	if s == nil {
+		return func() {}
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for {
+			select {
+			case <-over:
+				return
+			case <-time.After(time.Duration(200+rng.IntN(1500)) * time.Millisecond):
+				s.outage(p, time.Duration(rng.IntN(300))*time.Millisecond)
+			}
+		}
+	}()
+	return func() { <-done }
+}
+
+// TestTortureRemote is TestTorture on an SSH server and in an S3 bucket, with a
+// client that copies to a second repository; the server is killed as well.
+func TestTortureRemote(t *testing.T) {
+	if testing.Short() {
+		t.Skip("kills hundreds of processes")
+	}
+	want, each := number("TORTURE_REMOTE_KILLS", 50), 25
+	seed := uint64(number("TORTURE_SEED", int(time.Now().UnixNano()%1e6)))
+	for name, open := range remotes {
+		t.Run(name, func(t *testing.T) {
+			start := time.Now()
+			p, s := open(t)
+			w := newWorldOf(t, p, seed)
+			w.server, w.target = s, w.second(t)
+			for n := 0; n < want; {
+				n = min(n+each, want)
+				w.round(seed+uint64(n)<<20, n)
+				w.quiet(t)
+			}
+			w.allCopied(t)
+			w.end(t)
+			w.tell(seed, time.Since(start))
+			fmt.Printf("torture: %s: the server was killed %d times\n", name, s.killed)
+		})
+	}
+}
+
+// second makes a repository of other keys for copies, in a directory, which knows
+// where to copy from.
+func (w *world) second(t *testing.T) *program {
+	t.Helper()
+	p := newProgram(filepath.Join(disk(t), "copies"), filepath.Join(disk(t), "state"))
+	p.init(t)
+	p.env = append(append(p.env, w.env...), "VAULT_FROM_REPO="+w.url, "VAULT_FROM_PASSWORD=torture")
+	return p
+}
+
+// copy copies what the target has not. Killed copies and backups that go
+// meanwhile are what it has to live with.
+func (w *world) copy(rng *rand.Rand) {
+	time.Sleep(time.Duration(rng.IntN(800)) * time.Millisecond)
+	away := w.outages.Load()
+	o, err := w.target.run(w.target.fate(rng, "copy"), "copy", "--json")
+	o.cut = o.cut || away%2 == 1 || w.outages.Load() != away
+	if err != nil {
+		w.complain("%v", err)
+	} else if o.code != 0 && !o.ended() {
+		w.complain("copy: %v", o)
+	}
+}
+
+// allCopied copies undisturbed: every backup is in the second repository, which
+// is whole, and restores from there as it was.
+func (w *world) allCopied(t *testing.T) {
+	t.Helper()
+	w.target.must(t, 0, "copy", "--json")
+	w.target.must(t, 0, "check", "--read-data", "--json")
+	copies := map[string]message{}
+	for _, m := range w.target.must(t, 0, "backups", "--json").messages("backup") {
+		copies[strings.Join(m.Tags, " ")] = m
+	}
+	for _, k := range w.all() {
+		m, ok := copies[k.source.tag]
+		if !ok {
+			t.Errorf("%s (%s) was not copied", k.id, k.source.tag)
+			continue
+		}
+		target, err := os.MkdirTemp(fast, "restored")
+		must(t, err)
+		o := w.target.must(t, 0, "restore", m.BackupID, "--target", target, "--json")
+		w.compare(k, target, o)
+		must(t, os.RemoveAll(target))
+	}
+	w.report(t)
+}
+
+// TestThreeBackUpOnePrunesOneCopies: three clients back up to one S3 repository
+// while a fourth prunes and a fifth copies from it. All commit, nothing is lost.
+func TestThreeBackUpOnePrunesOneCopies(t *testing.T) {
+	p, _ := overS3(t)
+	w := newWorldOf(t, p, 7)
+	w.target = w.second(t)
+	const each = 4
+	var writers, others sync.WaitGroup
+	done := make(chan struct{})
+	for _, s := range w.sources {
+		writers.Go(func() {
+			for range each {
+				if err := s.mutate(); err != nil {
+					w.complain("%v", err)
+				}
+				w.attempt(s, fate{}, "")
+			}
+		})
+	}
+	until := func(act func()) {
+		others.Go(func() {
+			for {
+				act()
+				select {
+				case <-done:
+					return
+				default:
+				}
+			}
+		})
+	}
+	until(func() {
+		if o, ok := w.do(fate{}, "prune", "--json", "--patience", "10m", "--max-unused", "0%"); ok && o.code != 0 {
+			w.complain("prune: %v", o)
+		}
+	})
+	until(func() {
+		if o, err := w.target.run(fate{}, "copy", "--json"); err != nil || o.code != 0 {
+			w.complain("copy: %v, %v", err, o)
+		}
+	})
+	writers.Wait()
+	close(done)
+	others.Wait()
+	w.quiet(t)
+	if n := w.tally.acknowledged; n != each*len(w.sources) || len(w.all()) != n {
+		t.Errorf("%d backups were acknowledged and %d are there, of %d", n, len(w.all()), each*len(w.sources))
+	}
+	w.allCopied(t)
+}
+
+// TestServerRestarts: the server is killed in the midst of a backup and started
+// again. The backup goes on; killing the client then costs only what was on its
+// way: the next run uploads what is missing.
+func TestServerRestarts(t *testing.T) {
+	for name, open := range remotes {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p, s := open(t)
+			p.init(t)
+			big := filepath.Join(disk(t), "big")
+			data := block(11, 60<<20)
+			must(t, os.WriteFile(big, data, 0o600))
+			stop := make(chan struct{})
+			defer close(stop)
+			packs := p.watch("packs", stop) // the first pack has arrived
+			kills := make(chan struct{})
+			go func() {
+				defer close(kills)
+				<-packs
+				for range 2 {
+					s.outage(p, 300*time.Millisecond)
+				}
+			}()
+			o := p.must(t, 0, "backup", "big="+big, "--json", "--limit-upload", "15M")
+			<-kills
+			if o.told() == "" {
+				t.Fatalf("no backup: %v", o)
+			}
+			p.must(t, 0, "check", "--read-data")
+
+			// The client is killed after its first checkpoint.
+			must(t, os.WriteFile(big, block(12, 60<<20), 0o600))
+			before := p.stored(t, "commits").objects
+			half := make(chan struct{})
+			go func() {
+				defer close(half)
+				for p.stored(t, "commits").objects == before {
+					time.Sleep(20 * time.Millisecond)
+				}
+			}()
+			o, err := p.run(fate{signal: syscall.SIGKILL, when: half}, "backup", "big="+big, "--json", "--limit-upload", "15M")
+			must(t, err)
+			if o.died == 0 {
+				t.Fatalf("it was not killed: %v", o)
+			}
+			at := p.stored(t, "packs").bytes
+			p.must(t, 0, "backup", "big="+big, "--json")
+			if more := p.stored(t, "packs").bytes - at; more > 40<<20 { // of 48 MiB; a pack has 16 MiB
+				t.Errorf("the next run stored %d bytes more", more)
+			}
+			p.must(t, 0, "check", "--read-data")
+		})
+	}
+}
