@@ -30,23 +30,20 @@ type copier struct {
 	begun      bool            // generation is set
 	past       repo.Stats      // of finished Writers of this backup
 	current    *Copy
-	trusted    []crypto.SessionID // copies that this one is compared with
-	mark       Bytes              // what was counted before this backup
-	noBase     bool               // comparing has failed
+	mark       Bytes // what was counted before this backup
+	noBase     bool  // comparing has failed
 
 	mu sync.Mutex // one event at a time
 }
 
-// Attempts at one backup.
-const (
-	restarts = 2  // after a collection gave the session up
-	moves    = 10 // after a collection came between two sessions
-)
+// restarts is how often one backup is begun again whose session was given up by
+// a collection.
+const restarts = 2
 
 // run copies what the plan says.
 func (c *copier) run(ctx context.Context) (err error) {
 	c.v = newWeaver(c.dst, c.src, c.o)
-	c.v.turns, c.v.moved = c.turns, func() { c.event(EventProgress) }
+	c.v.moved = func() { c.event(EventProgress) }
 	defer func() {
 		if kept := c.close(ctx); err == nil {
 			err = kept
@@ -101,7 +98,7 @@ func (c *copier) done() Bytes {
 // necessary. An error ends the transfer.
 func (c *copier) backup(ctx context.Context) error {
 	c.noBase = false
-	lost, moved := 0, 0
+	lost := 0
 	for {
 		err := c.attempt(ctx)
 		if err == nil {
@@ -113,9 +110,6 @@ func (c *copier) backup(ctx context.Context) error {
 		switch {
 		case ctx.Err() != nil:
 			return context.Cause(ctx)
-		case errors.Is(err, errMoved) && moved < moves:
-			moved++
-			c.v.distrust()
 		case (errors.Is(err, repo.ErrKilled) || errors.Is(err, repo.ErrVoid)) && lost < restarts:
 			lost++
 			c.release()
@@ -167,7 +161,7 @@ func (c *copier) attempt(ctx context.Context) error {
 	copied.Volumes = slices.Clone(b.Volumes)
 	pairs := c.pairs()
 	copied.Parents = parents(b, pairs)
-	c.trusted, c.current.Base = nil, nil
+	c.current.Base = nil
 	for i := range copied.Volumes {
 		root, err := c.volume(ctx, b, &b.Volumes[i], pairs)
 		if err != nil {
@@ -197,7 +191,6 @@ func (c *copier) volume(ctx context.Context, b *snapshot.Backup, v *snapshot.Vol
 		if roots.src.Type != v.Root.Type || roots.dst.Type != v.Root.Type {
 			roots = pair[snapshot.Node]{}
 		} else {
-			c.trusted = append(c.trusted, p.dst.ID)
 			if c.current.Base == nil {
 				c.current.Base = p.src
 			}
@@ -220,82 +213,44 @@ func parents(b *snapshot.Backup, pairs []pair[snapshot.Backup]) (list []crypto.S
 	return slices.Compact(list)
 }
 
-// turns is called between two batches: it tells how it goes, and makes a
-// checkpoint when there is much to lose.
-func (c *copier) turns(ctx context.Context) error {
-	if ctx.Err() != nil {
-		return context.Cause(ctx)
-	}
-	c.event(EventProgress)
-	stored := c.w.Stats().Stored
-	if stored < max(c.o.Checkpoint, c.past.Stored/16) {
-		return nil
-	}
-	if _, err := c.checkpoint(); err != nil {
-		return fmt.Errorf("checkpoint: %w", err)
-	}
-	return c.resume(ctx)
-}
-
-// resume begins a session after a checkpoint. What the weaver holds in its hands
-// may rely upon what was stored before only if nothing can have been collected
-// between.
-func (c *copier) resume(ctx context.Context) error {
-	unchanged, err := c.announce(ctx)
-	switch {
-	case err != nil:
-		return err
-	case !unchanged:
-		return errMoved
-	}
-	for _, id := range c.trusted {
-		if !c.w.Trusts(id) {
-			return errMoved
-		}
-	}
-	return nil
-}
-
-// begin announces the session of a backup.
-func (c *copier) begin(ctx context.Context) error {
-	_, err := c.announce(ctx)
-	return err
-}
-
-// announce begins a session. A signal ends what is read but not the Writer, so
-// that what it holds can still be kept; only while it begins, the signal ends it,
-// too. It reports whether no collection can have removed anything since the
-// session before.
-func (c *copier) announce(ctx context.Context) (unchanged bool, err error) {
+// begin announces the session of a backup. A signal ends what is read but not the
+// Writer, so that what it holds can still be kept; only while it begins, the
+// signal ends it, too. What was seen to be stored in the session before is relied
+// upon only if no collection can have removed anything since.
+func (c *copier) begin(ctx context.Context) (err error) {
 	writing, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
 	detach := context.AfterFunc(ctx, func() { cancel(context.Cause(ctx)) })
 	last, had := c.generation, c.begun
 	if c.generation, err = c.dst.Generation(writing); err != nil {
 		cancel(nil)
-		return false, fmt.Errorf("begin: %w", err)
+		return fmt.Errorf("begin: %w", err)
 	}
 	c.begun = true
-	w, err := c.dst.Begin(writing, repo.WriterOptions{Compression: c.o.Compression, Uploads: c.o.Uploads})
+	b := c.current.Backup
+	started := snapshot.TimeOf(c.o.Now())
+	w, err := c.dst.Begin(writing, repo.WriterOptions{Compression: c.o.Compression, Uploads: c.o.Uploads,
+		Checkpoints: &repo.Checkpoints{Host: b.Host, User: b.User, Group: b.Group, Time: b.Time, Started: started, Bytes: c.o.Checkpoint}})
 	begun := detach()
 	switch {
 	case err != nil:
 		cancel(nil)
-		return false, fmt.Errorf("begin: %w", err)
+		return fmt.Errorf("begin: %w", err)
 	case !begun:
 		w.Abort()
 		cancel(nil)
-		return false, context.Cause(ctx)
+		return context.Cause(ctx)
 	}
 	c.w, c.end = w, func() { cancel(nil) }
+	unchanged := false
 	if had {
 		now, err := c.dst.Generation(ctx)
 		if err != nil {
-			return false, err
+			return err
 		}
 		unchanged = now == last
 	}
 	c.v.use(w, unchanged)
-	return unchanged, nil
+	return nil
 }
 
 // retire lets go of a Writer that has ended.

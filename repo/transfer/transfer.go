@@ -10,7 +10,7 @@
 // read at all.
 //
 // A copy is a backup like any other to the protocol: a session, packs, index
-// segments, one commit. Long ones put checkpoints between, so that not even a
+// segments, one commit. Checkpoints are made beside long ones, so that not even a
 // crash loses much, and each backup is committed by itself, oldest first.
 //
 // Caveats. Data that moved to another file is read again, though it is not stored
@@ -22,7 +22,6 @@ package transfer
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"runtime"
 	"time"
@@ -49,9 +48,7 @@ type Options struct {
 	Compression *pack.Level // instead of the target's own
 	Uploads     int         // as in repo.WriterOptions
 	Workers     int         // goroutines that open and seal; default: one a processor
-	// Checkpoint is how many stored bytes an interruption without warning may
-	// lose, or a sixteenth of the backup's if that is more; default 256 MiB.
-	Checkpoint int64
+	Checkpoint  int64       // Bytes of repo.Checkpoints, which are made while a backup is copied
 
 	Now func() time.Time // for the records of checkpoints; nil means time.Now
 
@@ -186,9 +183,6 @@ func (o *Options) defaults() {
 	if o.Workers <= 0 {
 		o.Workers = runtime.GOMAXPROCS(0)
 	}
-	if o.Checkpoint <= 0 {
-		o.Checkpoint = 256 << 20
-	}
 	if o.Now == nil {
 		o.Now = time.Now
 	}
@@ -205,7 +199,3 @@ func (o *Options) defaults() {
 		o.Warn = func(string, error) {}
 	}
 }
-
-// errMoved says that a garbage collection came between two sessions, so that
-// nothing that was seen to be stored can be relied upon.
-var errMoved = errors.New("a garbage collection came between")

@@ -21,8 +21,7 @@ type weaver struct {
 	src   *source
 	dst   *repo.Repo
 	o     *Options
-	turns func(context.Context) error // called between two batches, when no lane is in use
-	moved func()                      // called when a blob is stored, by any goroutine
+	moved func() // called when a blob is stored, by any goroutine
 
 	w       *repo.Writer
 	lane    *repo.Lane   // for pages
@@ -93,10 +92,17 @@ type batch struct {
 	err  error
 }
 
-// full reports whether it is time to read. A checkpoint is made between two
-// batches only.
-func (b *batch) full(checkpoint int64) bool {
-	return len(b.want) >= batchBlobs || b.bytes >= min(batchBytes, uint64(checkpoint)) || b.weight >= batchWeight
+// full reports whether it is time to read.
+func (b *batch) full(o *Options) bool {
+	return len(b.want) >= batchBlobs || b.bytes >= o.batchBytes() || b.weight >= batchWeight
+}
+
+// batchBytes is the size of a batch, which is not larger than what may be lost.
+func (o *Options) batchBytes() uint64 {
+	if o.Checkpoint > 0 {
+		return min(batchBytes, uint64(o.Checkpoint))
+	}
+	return batchBytes
 }
 
 // directory is one that is being woven.
@@ -189,7 +195,7 @@ func (v *weaver) add(ctx context.Context, s step) error {
 			b.weight += 96 + len(s.node.Xattrs[i].Value)
 		}
 	}
-	if !b.full(v.o.Checkpoint) {
+	if !b.full(v.o) {
 		return nil
 	}
 	return v.turn(ctx)
@@ -201,8 +207,8 @@ func (v *weaver) turn(ctx context.Context) error {
 	if err := v.take(ctx); err != nil {
 		return err
 	}
-	if err := v.turns(ctx); err != nil {
-		return err
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
 	}
 	b := v.gathering
 	v.reading, v.gathering = b, &batch{number: b.number + 1}
