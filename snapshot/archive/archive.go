@@ -1,5 +1,6 @@
 // Package archive reads sources - directory trees, outputs of commands,
-// streams - and stores what they hold as the volumes of a backup.
+// streams, trees that are no file system - and stores what they hold as the volumes of
+// a backup.
 //
 // The idea. One goroutine per run, the scanner, walks a directory tree depth
 // first in the order of names. It lists each directory once, looks at each entry

@@ -39,7 +39,7 @@ func (l List) Describe() (snapshot.VolumeKind, string) { return snapshot.VolumeP
 
 // A branch is the listed paths that begin with one directory.
 type branch struct {
-	paths []string // clean, in the order of comparePaths
+	paths []string // clean, in the order of ComparePaths
 	at    int      // where what follows the directory begins in each
 }
 
@@ -58,14 +58,14 @@ func newBranch(base string, paths []string) (*branch, error) {
 			return nil, fmt.Errorf("%w: the listed path %q is not below %q", errOptions, p, base)
 		}
 	}
-	slices.SortFunc(b.paths, comparePaths)
+	slices.SortFunc(b.paths, ComparePaths)
 	b.paths = slices.Compact(b.paths)
 	return b, nil
 }
 
-// comparePaths orders paths by their components, so that what is below a
+// ComparePaths orders paths by their components, so that what is below a
 // directory lies together right after it.
-func comparePaths(a, b string) int {
+func ComparePaths(a, b string) int {
 	n := min(len(a), len(b))
 	for i := range n {
 		if a[i] != b[i] {

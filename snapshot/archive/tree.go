@@ -25,7 +25,7 @@ type Tree interface {
 	// Entries yields the entries below the root, which is a directory then, or one entry
 	// with an empty path, which is the root itself. A directory comes before what is
 	// below it, and the entries of a directory come in the order of their names as
-	// bytes. A directory that is not yielded but on the way to an entry is made, with
+	// bytes, as ComparePaths says. A directory that is not yielded but on the way to an entry is made, with
 	// mode 0700 and the time of the newest entry in it. An error ends the listing and
 	// fails the volume.
 	Entries(ctx context.Context) iter.Seq2[Entry, error]
@@ -201,7 +201,7 @@ func (t *treeScan) check(e Entry) error {
 	if strings.Count(e.Path, "/") > snapshot.MaxDepth-2 {
 		return errors.New("directories are nested too deeply")
 	}
-	if t.listed > 1 && comparePaths(t.last, e.Path) >= 0 {
+	if t.listed > 1 && ComparePaths(t.last, e.Path) >= 0 {
 		return fmt.Errorf("%q comes after %q", e.Path, t.last)
 	}
 	t.last = e.Path

@@ -40,9 +40,9 @@ func (s *things) Entries(context.Context) iter.Seq2[Entry, error] {
 	return func(yield func(Entry, error) bool) {
 		list := s.order
 		if list == nil {
-			list = slices.SortedFunc(maps.Keys(s.files), comparePaths)
+			list = slices.SortedFunc(maps.Keys(s.files), ComparePaths)
 			list = slices.AppendSeq(list, maps.Keys(s.dirs))
-			slices.SortFunc(list, comparePaths)
+			slices.SortFunc(list, ComparePaths)
 		}
 		for _, p := range list {
 			if mode, ok := s.dirs[p]; ok {

@@ -70,7 +70,7 @@ func FuzzPaths(f *testing.F) {
 				t.Fatalf("%q comes back as %q (%v)", o.path, key, err)
 			}
 			delete(keys, key)
-			if i > 0 && comparePaths(list[i-1].path, o.path) >= 0 || i > 0 && strings.HasPrefix(o.path, list[i-1].path+"/") {
+			if i > 0 && archive.ComparePaths(list[i-1].path, o.path) >= 0 || i > 0 && strings.HasPrefix(o.path, list[i-1].path+"/") {
 				t.Fatalf("%q after %q", o.path, list[i-1].path)
 			}
 		}

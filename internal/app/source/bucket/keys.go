@@ -7,6 +7,7 @@ import (
 
 	"vault/internal/app/source"
 	"vault/snapshot"
+	"vault/snapshot/archive"
 )
 
 // self is the name of the object whose key is also the path of a directory: the
@@ -48,7 +49,7 @@ type object struct {
 // arrange puts objects into the order of a walk, and those aside whose path is that of
 // a directory.
 func arrange(list []object) {
-	byPath := func(a, b object) int { return comparePaths(a.path, b.path) }
+	byPath := func(a, b object) int { return archive.ComparePaths(a.path, b.path) }
 	slices.SortFunc(list, byPath)
 	moved := false
 	for i := range len(list) - 1 {
@@ -60,21 +61,4 @@ func arrange(list []object) {
 	if moved {
 		slices.SortFunc(list, byPath)
 	}
-}
-
-// comparePaths orders paths by their parts.
-func comparePaths(a, b string) int {
-	n := min(len(a), len(b))
-	for i := range n {
-		if a[i] != b[i] {
-			switch {
-			case a[i] == '/':
-				return -1
-			case b[i] == '/':
-				return 1
-			}
-			return int(a[i]) - int(b[i])
-		}
-	}
-	return len(a) - len(b)
 }
