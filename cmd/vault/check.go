@@ -10,6 +10,7 @@ import (
 
 	"vault/crypto"
 	"vault/internal/display"
+	"vault/internal/location"
 	"vault/repo"
 	"vault/repo/check"
 	"vault/snapshot"
@@ -51,6 +52,9 @@ that together are all of it, 5% and 1G are another random choice every time.`,
 		}
 		defer closing(r, &err)
 		o := check.Options{}
+		if loc, err := a.location(); err == nil && loc.Scheme != location.Local {
+			o.Workers = distantWorkers
+		}
 		switch {
 		case readData:
 			o.Read = check.All
@@ -66,6 +70,10 @@ that together are all of it, 5% and 1G are another random choice every time.`,
 	}
 	return cmd
 }
+
+// distantWorkers is how many goroutines check a distant repository: they wait for
+// the network rather than for a processor, and each holds a pack.
+const distantWorkers = 4
 
 // chosen returns the backups that the arguments name; nil if there are none.
 func (a *app) chosen(ctx context.Context, r *repo.Repo, args []string) (ids []crypto.SessionID, err error) {
