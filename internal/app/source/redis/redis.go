@@ -8,6 +8,8 @@
 // says. When a key expires is an attribute of its file, user.redis.expires: a moment
 // in milliseconds since 1970.
 //
+// The protocol is spoken here: ten commands and five kinds of answers need no library.
+//
 // Caveats. Each key is saved consistently, but not all at one moment: the application
 // must be at rest if that matters. A value must fit into memory. DUMP needs a user who
 // may run it. Connections are not encrypted: use a socket or the loopback interface.
