@@ -31,7 +31,7 @@ DECODERS := internal/wire:FuzzReader \
 	pack:FuzzReadDirectory pack:FuzzDecodeDirectory pack:FuzzDecode index:FuzzSegment \
 	snapshot:FuzzPage snapshot:FuzzBody snapshot:FuzzCommit snapshot/restore:FuzzRestore \
 	repo:FuzzParams repo:FuzzSession repo:FuzzEvent repo:FuzzPlan repo:FuzzDone repo:FuzzObjectNames repo:FuzzImport \
-	repo/repair:FuzzParseNote repo/inspect:FuzzObject internal/cache:FuzzFiles
+	internal/calendar:FuzzParse repo/repair:FuzzParseNote repo/inspect:FuzzObject internal/cache:FuzzFiles
 
 
 # $(call timed,name,command) runs the command and prints how long it took.

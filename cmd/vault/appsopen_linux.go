@@ -15,6 +15,7 @@ import (
 	"vault/backend"
 	"vault/internal/app/config"
 	apprun "vault/internal/app/run"
+	"vault/internal/calendar"
 	"vault/internal/display"
 	"vault/repo"
 )
@@ -72,8 +73,11 @@ func (f *configFlags) load(a *app) (*config.Config, error) {
 	return c, nil
 }
 
-// checkSchedule is what knows schedules; nil: they are taken as they are.
-var checkSchedule func(expression string) error
+// checkSchedule says what is wrong with a schedule.
+func checkSchedule(expression string) error {
+	_, err := calendar.Parse(expression)
+	return err
+}
 
 // mistake tells of a mistake in a configuration.
 func (u *ui) mistake(p config.Problem) {

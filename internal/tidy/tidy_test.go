@@ -26,6 +26,7 @@ var floors = map[string]int{
 	"internal/limit":     ground,
 	"internal/sys":       ground,
 	"internal/worklist":  ground,
+	"internal/calendar":  ground,
 	"internal/tidy":      ground,
 	"docs/examples":      ground,
 	"internal/fidelity":  ground,
@@ -113,7 +114,7 @@ func floorOf(pkg string) (floor int, ok bool) {
 // the index and the encodings are nobody's business here.
 var commandImports = []string{
 	"backend", "chunk", "crypto", "pack", "repo", "repo/check", "repo/gc", "repo/inspect", "repo/repair", "repo/transfer", "repo/stats", "snapshot", "snapshot/archive", "snapshot/compare", "snapshot/export", "snapshot/find", "snapshot/restore",
-	"internal/display", "internal/location", "internal/match", "internal/pins",
+	"internal/calendar", "internal/display", "internal/location", "internal/match", "internal/pins",
 	"docs/examples", "internal/app/config", "internal/app/record", "internal/app/run", "internal/save",
 }
 
