@@ -41,8 +41,8 @@ func (c *Config) fill() {
 				vol.Exclude = append(slices.Clone(d.Exclude), vol.Exclude...)
 			}
 		}
-		if a.Dogu != nil {
-			a.Dogu.Class = or(a.Dogu.Class, Required)
+		for i := range a.Dogus {
+			a.Dogus[i].Class = or(a.Dogus[i].Class, Required)
 		}
 	}
 	for _, o := range c.Copies {

@@ -109,7 +109,7 @@ type App struct {
 
 	Roots   map[string]*Root   `yaml:"roots" doc:"what the first component of relative paths stands for"`
 	Volumes map[string]*Volume `yaml:"volumes" doc:"what belongs to it"`
-	Dogu    *Dogu              `yaml:"dogu" doc:"further volumes, as a dogu.json describes them"`
+	Dogus   []Dogu             `yaml:"dogus" doc:"dogus whose volumes that need a backup belong to it, as DOGU-VOLUME"`
 
 	Preflight Preflight `yaml:"preflight" doc:"what must be so before anything begins"`
 	Hooks     Hooks     `yaml:"hooks" doc:"commands around the run"`

@@ -27,7 +27,7 @@ func (v *validator) app(at string, a *App) {
 	for name, r := range a.Roots {
 		v.root(join(at, "roots."+name), r)
 	}
-	if len(a.Volumes) == 0 && a.Dogu == nil {
+	if len(a.Volumes) == 0 && len(a.Dogus) == 0 {
 		v.fail(at, "it has no volumes", "")
 	}
 	for name, vol := range a.Volumes {
@@ -37,6 +37,10 @@ func (v *validator) app(at string, a *App) {
 	}
 	if a.Sidecar != nil && a.Sidecar.Enabled && (a.To == nil || a.To.Path == "") {
 		v.fail(join(at, "sidecar"), "a sidecar lies beside a repository of its own", "give to: {repo: NAME, path: DIR}")
+	}
+	for i, d := range a.Dogus {
+		v.absolute(fmt.Sprintf("%s.dogus[%d].file", at, i), d.File)
+		v.absolute(fmt.Sprintf("%s.dogus[%d].root", at, i), d.Root)
 	}
 	for _, dir := range a.Preflight.RequireMount {
 		v.absolute(join(at, "preflight.require-mount"), dir)
@@ -79,7 +83,7 @@ func (v *validator) app(at string, a *App) {
 // names checks names of volumes.
 func (v *validator) names(at string, a *App, list ...string) {
 	for _, name := range list {
-		if _, ok := a.Volumes[name]; !ok && name != "" && a.Dogu == nil {
+		if _, ok := a.Volumes[name]; !ok && name != "" && len(a.Dogus) == 0 {
 			v.unknown(at, "volume", name, slices.Sorted(maps.Keys(a.Volumes)))
 		}
 	}

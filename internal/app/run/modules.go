@@ -31,10 +31,11 @@ func (k *sourcer) dogu(d *config.Dogu) ([]*config.Volume, error) {
 	}
 	var list []*config.Volume
 	for _, v := range parsed.Volumes {
-		if k.app.Volumes[v.Name] != nil {
-			return nil, fmt.Errorf("%s: the application has a volume %s already", d.File, v.Name)
+		name := parsed.Short() + "-" + v.Name
+		if k.app.Volumes[name] != nil {
+			return nil, fmt.Errorf("%s: the application has a volume %s already", d.File, name)
 		}
-		made := &config.Volume{Name: v.Name, Class: d.Class, Path: parsed.Dir(d.Root, v)}
+		made := &config.Volume{Name: name, Class: d.Class, Path: parsed.Dir(d.Root, v)}
 		if v.Clients {
 			made.Class = config.Optional
 		}

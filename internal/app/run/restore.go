@@ -282,8 +282,8 @@ func covers(name, volume string) bool {
 func (b *bringing) way(ctx context.Context, k *sourcer, p *part) (skip bool, err error) {
 	name, prefix, isPart := strings.Cut(p.saved.Name, "/")
 	v := b.app.Volumes[name]
-	if v == nil && b.app.Dogu != nil {
-		list, err := k.dogu(b.app.Dogu)
+	for i := 0; v == nil && i < len(b.app.Dogus); i++ {
+		list, err := k.dogu(&b.app.Dogus[i])
 		if err != nil {
 			return false, err
 		}

@@ -53,8 +53,8 @@ type sourcer struct {
 func (k *sourcer) list(ctx context.Context) ([]source, error) {
 	var list []source
 	volumes := k.app.VolumeList()
-	if d := k.app.Dogu; d != nil {
-		more, err := k.dogu(d)
+	for i := range k.app.Dogus {
+		more, err := k.dogu(&k.app.Dogus[i])
 		if err != nil {
 			return nil, err
 		}
