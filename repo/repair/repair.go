@@ -257,7 +257,7 @@ func (t *task) generation(ctx context.Context, c *repo.Collection, s *survey, re
 	if err := again.gather(ctx, t); err != nil {
 		return adopted, err
 	}
-	rescued, err := again.rescue(ctx, c.Condemned, put)
+	rescued, err := again.rescueAll(ctx, t, c.Condemned, put)
 	if err != nil {
 		return adopted, err
 	}
