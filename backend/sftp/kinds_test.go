@@ -107,6 +107,24 @@ func TestPoorServers(t *testing.T) {
 	})
 }
 
+// TestSingleWriter: a server without hard links serves a single writer, who does
+// not overwrite what exists.
+func TestSingleWriter(t *testing.T) {
+	t.Parallel()
+	for _, extensions := range []string{"", "posix-rename@openssh.com fsync@openssh.com"} {
+		dir := t.TempDir()
+		cfg, _ := poor(t, dir+"/repo", extensions)
+		s := mustOpen(t, cfg)
+		s.SingleWriter()
+		must(t, s.Create(ctx, "commits/c", []byte("first")))
+		if err := s.Create(ctx, "commits/c", []byte("second")); !errors.Is(err, fs.ErrExist) {
+			t.Errorf("create again: %v", err)
+		}
+		mustHold(t, s, "commits/c", []byte("first"))
+		noTemps(t, dir)
+	}
+}
+
 // TestOwnSSH: the user's own ssh makes the connection.
 func TestOwnSSH(t *testing.T) {
 	t.Parallel()

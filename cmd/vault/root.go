@@ -89,7 +89,7 @@ not be read; 10 no repository there; 11 in use; 12 wrong key; 13 damaged;
 		a.initCommand(), a.statusCommand(), a.backupCommand(), a.backupsCommand(), a.snapshotsCommand(),
 		a.restoreCommand(), a.lsCommand(), a.checkCommand(), a.versionCommand(),
 		a.forgetCommand(), a.unforgetCommand(), a.tagCommand(), a.pruneCommand(), a.repairCommand(), a.keyCommand(),
-		a.findCommand(), a.diffCommand(), a.dumpCommand(), a.catCommand(), a.statsCommand(), a.inspectCommand(), a.copyCommand(),
+		a.findCommand(), a.diffCommand(), a.dumpCommand(), a.catCommand(), a.statsCommand(), a.inspectCommand(), a.copyCommand(), a.benchCommand(),
 	)
 	root.AddCommand(a.appCommands()...)
 	return root
