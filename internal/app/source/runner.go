@@ -95,7 +95,8 @@ func (r Runner) Output(ctx context.Context, argv []string) ([]byte, error) {
 
 // Feed runs a program with in as its standard input, and returns the end of what it
 // wrote to standard error, at most MaxSaid bytes. When in ends with an error, the program is killed before
-// it could take what it got for everything, and the error is that of in. Feed
+// it could take what it got for everything, and the error is that of in. A
+// program that ends well without having read everything has failed as well. Feed
 // returns when the program has ended and in is not read any more; a Read that hangs
 // keeps it.
 func (r Runner) Feed(ctx context.Context, in io.Reader, argv []string) (said string, err error) {
@@ -141,13 +142,16 @@ func (r Runner) run(ctx context.Context, argv []string, in io.Reader, out io.Wri
 	switch {
 	case cause != nil:
 		return said.String(), cause
-	case ferr != nil:
-		return said.String(), ferr
-	case err == nil:
-		return said.String(), nil
+	case err != nil && (ferr == nil || ferr == errUnread):
+		return said.String(), programError(r.Prefix, argv, err, said.String())
+	case ferr == errUnread:
+		return said.String(), fmt.Errorf("%s: %w", argv[0], ferr)
 	}
-	return said.String(), programError(r.Prefix, argv, err, said.String())
+	return said.String(), ferr
 }
+
+// errUnread says that a program left some of its input.
+var errUnread = errors.New("it ended before it had read everything")
 
 // feed copies in to a program and closes its standard input. After an error of in
 // the input stays open until the program is gone: its end would look like the end
@@ -158,7 +162,7 @@ func feed(pipe io.WriteCloser, in io.Reader, cancel context.CancelCauseFunc) err
 		n, err := in.Read(buf)
 		if n > 0 {
 			if _, werr := pipe.Write(buf[:n]); werr != nil {
-				return nil // it has ended, and its status says why
+				return errUnread // its status says why
 			}
 		}
 		switch {

@@ -119,8 +119,8 @@ func TestFeed(t *testing.T) {
 	if _, err := os.Stat(harm); !errors.Is(err, fs.ErrNotExist) {
 		t.Error("the program saw an end")
 	}
-	// One that ends early has not failed if it says so, and its own error is told.
-	if _, err := r.Feed(t.Context(), strings.NewReader(strings.Repeat("x", 1<<20)), []string{"/bin/sh", "-c", "exit 0"}); err != nil {
+	// One that ends early has failed, and if it says why that is told.
+	if _, err := r.Feed(t.Context(), strings.NewReader(strings.Repeat("x", 1<<20)), []string{"/bin/sh", "-c", "exit 0"}); !errors.Is(err, errUnread) {
 		t.Errorf("ended early: %v", err)
 	}
 	_, err = r.Feed(t.Context(), strings.NewReader(strings.Repeat("x", 1<<20)), []string{"/bin/sh", "-c", "head -c 10 >/dev/null; echo why >&2; exit 7"})
