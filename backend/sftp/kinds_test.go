@@ -111,7 +111,7 @@ func TestPoorServers(t *testing.T) {
 // not overwrite what exists.
 func TestSingleWriter(t *testing.T) {
 	t.Parallel()
-	for _, extensions := range []string{"", "posix-rename@openssh.com fsync@openssh.com"} {
+	for _, extensions := range []string{"", "posix-rename@openssh.com"} {
 		dir := t.TempDir()
 		cfg, _ := poor(t, dir+"/repo", extensions)
 		s := mustOpen(t, cfg)
