@@ -93,7 +93,7 @@ fuzz-decoders: ## the decoders of stored bytes for FUZZTIME=30s each; goes on af
 	test -z "$$bad" || { echo "findings:$$bad" >&2; exit 1; }; echo "$(words $(DECODERS)) decoders, $(FUZZTIME) each: no finding"
 
 model: ## search the abstract commit protocol at larger bounds
-	$(GO) test -v -count=1 -timeout 60m -parallel 2 ./internal/sim/model -model.large
+	$(GO) test -v -count=1 -timeout 200m -parallel 2 ./internal/sim/model -model.large
 
 sim: ## simulate the real engine under faults; SEED=n replays one schedule
 	$(if $(SEED),SIM_SEED=$(SEED)) $(GO) test -v -count=1 -timeout 30m $(if $(SEED),-run '^TestSeed$$') ./internal/sim
