@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"vault/internal/app/config"
 	apprun "vault/internal/app/run"
 	"vault/internal/display"
 )
@@ -17,7 +18,7 @@ import (
 // restoreAppFlags are those of restore --app alone.
 type restoreAppFlags struct {
 	configFlags
-	app, from                      string
+	app, from, repository          string
 	restart, otherIdentity, noWait bool
 }
 
@@ -27,6 +28,7 @@ func (a *app) withApp(cmd *cobra.Command, f *restoreFlags) *cobra.Command {
 	flags := cmd.Flags()
 	flags.StringVar(&of.app, "app", "", "bring back a configured application `NAME`, of its newest backup or that of an ID")
 	flags.StringVar(&of.from, "from-app", "", "with --app: the `NAME` that it had where it was backed up")
+	flags.StringVar(&of.repository, "from-repository", "", "with --app: `NAME[/PATH]` of a configured repository instead of the application's own, for a copy")
 	flags.BoolVar(&of.restart, "restart", false, "with --app: begin anew instead of finishing an interrupted restore")
 	flags.BoolVar(&of.otherIdentity, "other-identity", false, "with --app: go on although what is there belongs to another instance")
 	flags.BoolVar(&of.noWait, "no-wait", false, "with --app: exit with 11 rather than wait for another run of the application")
@@ -48,7 +50,7 @@ same command; --restart begins anew.`
 	cmd.Args = cobra.MaximumNArgs(1)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if of.app == "" {
-			for _, name := range []string{"from-app", "restart", "other-identity", "no-wait", "config"} {
+			for _, name := range []string{"from-app", "from-repository", "restart", "other-identity", "no-wait", "config"} {
 				if flags.Changed(name) {
 					return usagef("--%s goes with --app", name)
 				}
@@ -58,7 +60,7 @@ same command; --restart begins anew.`
 			}
 			return plain(cmd, args)
 		}
-		known := []string{"app", "from-app", "restart", "other-identity", "no-wait", "config", "host", "volume", "delete", "dry-run", "allow-partial"}
+		known := []string{"app", "from-app", "from-repository", "restart", "other-identity", "no-wait", "config", "host", "volume", "delete", "dry-run", "allow-partial"}
 		var alien error
 		flags.Visit(func(g *pflag.Flag) {
 			if !slices.Contains(known, g.Name) && cmd.InheritedFlags().Lookup(g.Name) == nil {
@@ -86,6 +88,13 @@ func (a *app) restoreApp(ctx context.Context, f restoreFlags, of restoreAppFlags
 	r.options.DryRun, r.options.NoWait = f.dryRun, of.noWait
 	o := apprun.RestoreOptions{Options: r.options, App: names[0], From: of.from, Host: f.host, Clean: f.delete, Restart: of.restart,
 		AllowPartial: f.allowPartial, OtherIdentity: of.otherIdentity}
+	if of.repository != "" {
+		name, path, _ := strings.Cut(of.repository, "/")
+		if c.Repositories[name] == nil {
+			return usagef("--from-repository: there is no repository %s in %s", display.Name(name), display.Name(c.File))
+		}
+		o.Repo = &config.Destination{Repo: name, Path: path}
+	}
 	if len(args) == 1 && args[0] != "latest" {
 		o.ID = args[0]
 	}

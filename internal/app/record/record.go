@@ -91,7 +91,7 @@ type Series struct {
 	Destination string    `json:"destination,omitempty"`
 	Last        Activity  `json:"last"`
 	LastSuccess *Activity `json:"last_success,omitempty"` // complete; a partial one is none
-	LastStored  *Activity `json:"last_stored,omitempty"`  // complete or partial
+	LastStored  *Activity `json:"last_stored,omitempty"`  // complete or partial, or stored before something failed
 	Failures    int       `json:"failures"`               // since the last success; skipped ones do not count
 }
 
@@ -147,6 +147,9 @@ func (r *Record) Add(a Activity) {
 		s.Failures++
 	case Failed:
 		s.Failures++
+		if a.BackupID != "" && a.Kind == Backup { // what failed came after the commit
+			s.LastStored = &a
+		}
 	}
 	r.History = append(r.History, a)
 	r.History = r.History[max(0, len(r.History)-MaxHistory):]

@@ -25,19 +25,20 @@ import (
 
 // backup is one run under way.
 type backup struct {
-	o        Options
-	app      *config.App
-	x        *executor
-	report   Report
-	repo     *repo.Repo
-	sources  []source
-	classes  map[string]*config.Volume
-	journal  *Journal          // nil while there is nothing to undo
-	cancel   func(cause error) // ends the run
-	hooked   bool              // before has begun
-	stored   bool              // the backup is committed
-	partial  bool              // something short of a failure went wrong
-	leaveErr error
+	o         Options
+	app       *config.App
+	x         *executor
+	report    Report
+	repo      *repo.Repo
+	sources   []source
+	classes   map[string]*config.Volume
+	journal   *Journal          // nil while there is nothing to undo
+	cancel    func(cause error) // ends the run
+	hooked    bool              // before has begun
+	stored    bool              // the backup is committed
+	partial   bool              // something short of a failure went wrong
+	leaveErr  error
+	retainErr error // the backup is none the worse for it
 }
 
 // Backup runs one application. What happened is in the report, and in the record of
@@ -142,6 +143,9 @@ func (b *backup) hooks(ctx, timed context.Context) error {
 		}
 	}
 	if ferr := b.x.all(after, "finally", b.app.Hooks.Finally, b.known(err)); ferr != nil {
+		if errors.Is(err, ErrSkipped) {
+			err = nil // this is a failure
+		}
 		err = errors.Join(err, ferr)
 	}
 	if undo && b.leaveErr == nil {
@@ -167,9 +171,7 @@ func (b *backup) main(ctx context.Context) error {
 	if err := b.x.steps(ctx, "after", b.app.Hooks.After, b.known(nil)); err != nil {
 		errs = append(errs, ended(ctx, err))
 	}
-	if err := b.retain(ctx); err != nil {
-		errs = append(errs, err)
-	}
+	b.retainErr = b.retain(ctx)
 	if s := b.app.Sidecar; s != nil && s.Enabled {
 		if err := b.sidecar(ctx); err != nil {
 			b.partial = true
@@ -412,6 +414,14 @@ func (b *backup) end(err error) Report {
 	}
 	if b.app != nil && !errors.Is(err, ErrBusy) {
 		b.keep(b.report.Activity)
+	}
+	if b.retainErr != nil { // recorded on its own
+		err = b.retainErr
+		if b.report.Err != nil && !errors.Is(b.report.Err, ErrPartial) {
+			err = errors.Join(b.report.Err, err)
+		}
+		b.o.finish(&b.report.Activity, err)
+		b.report.Err = err
 	}
 	return b.report
 }

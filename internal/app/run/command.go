@@ -135,7 +135,7 @@ func (x *executor) feed(ctx context.Context, phase string, c *config.Command, in
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	var pipe *os.File
-	done := make(chan error, 1)
+	done, ended := make(chan error, 1), make(chan struct{})
 	err := x.exec(ctx, phase, c, nil, func(cmd *exec.Cmd, said *tail) {
 		r, w, err := os.Pipe()
 		if err != nil {
@@ -151,13 +151,13 @@ func (x *executor) feed(ctx context.Context, phase string, c *config.Command, in
 				err = nil
 			case err != nil:
 				cancel(fmt.Errorf("read what is to be restored: %w", err))
-				<-ctx.Done()
-				time.Sleep(killAfter / 10) // let the signal come before the end
+				<-ended // the end of its input would look like the end of everything
 			}
 			w.Close()
 			done <- err
 		}()
 	})
+	close(ended)
 	if pipe != nil {
 		pipe.Close()
 	}
