@@ -17,7 +17,8 @@ import (
 // then a profile or file, then the environment (AWS_ACCESS_KEY_ID and so on),
 // the shared files (~/.aws/credentials and ~/.aws/config, or where AWS_PROFILE
 // and AWS_SHARED_CREDENTIALS_FILE point), and the role of the instance or
-// container.
+// container. AWS_EC2_METADATA_SERVICE_ENDPOINT says where the former's metadata
+// service is, if not at its usual address.
 type Credentials struct {
 	AccessKey    string
 	SecretKey    string
@@ -50,7 +51,7 @@ func newCredentials(c Credentials) *credentials.Credentials {
 		ResponseHeaderTimeout: metadataTimeout,
 	}}
 	return credentials.New(&chain{list: []credentials.Provider{
-		&credentials.EnvAWS{}, file, &credentials.IAM{Client: client, Region: os.Getenv("AWS_REGION")},
+		&credentials.EnvAWS{}, file, &credentials.IAM{Client: client, Region: os.Getenv("AWS_REGION"), Endpoint: os.Getenv("AWS_EC2_METADATA_SERVICE_ENDPOINT")},
 	}})
 }
 

@@ -86,11 +86,12 @@ func TestCredentials(t *testing.T) {
 		{"unknown profile", nil, Credentials{Profile: "none"}, ""},
 		{"missing file", nil, Credentials{File: filepath.Join(dir, "none")}, ""},
 		{"role", map[string]string{"AWS_SHARED_CREDENTIALS_FILE": filepath.Join(dir, "none"), "AWS_CONTAINER_CREDENTIALS_FULL_URI": "role"}, Credentials{}, "rolekey"},
+		{"instance role", map[string]string{"AWS_SHARED_CREDENTIALS_FILE": filepath.Join(dir, "none"), "AWS_EC2_METADATA_SERVICE_ENDPOINT": "instance"}, Credentials{}, "instancekey"},
 		{"nothing", map[string]string{"AWS_SHARED_CREDENTIALS_FILE": filepath.Join(dir, "none"), "AWS_CONTAINER_CREDENTIALS_FULL_URI": "http://127.0.0.1:1/"}, Credentials{}, ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			for _, name := range []string{"AWS_ACCESS_KEY_ID", "AWS_ACCESS_KEY", "AWS_SECRET_ACCESS_KEY", "AWS_SECRET_KEY", "AWS_SESSION_TOKEN",
-				"AWS_PROFILE", "AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "AWS_CONTAINER_CREDENTIALS_FULL_URI"} {
+				"AWS_PROFILE", "AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "AWS_CONTAINER_CREDENTIALS_FULL_URI", "AWS_EC2_METADATA_SERVICE_ENDPOINT"} {
 				t.Setenv(name, "")
 			}
 			t.Setenv("AWS_SHARED_CREDENTIALS_FILE", file)
@@ -100,9 +101,13 @@ func TestCredentials(t *testing.T) {
 				fmt.Fprintf(w, `{"AccessKeyId":"rolekey","SecretAccessKey":"s","Token":"t","Expiration":%q,"Code":"Success"}`, time.Now().Add(time.Hour).Format(time.RFC3339))
 			}))
 			defer role.Close()
+			instance := metadata(t)
 			for k, v := range c.env {
-				if v == "role" {
+				switch v {
+				case "role":
 					v = role.URL
+				case "instance":
+					v = instance.URL
 				}
 				t.Setenv(k, v)
 			}
@@ -121,6 +126,25 @@ func TestCredentials(t *testing.T) {
 			}
 		})
 	}
+}
+
+// metadata is the metadata service of an instance (version 2, which wants a token).
+func metadata(t *testing.T) *httptest.Server {
+	const list = "/latest/meta-data/iam/security-credentials/"
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch authorized := r.Header.Get("X-aws-ec2-metadata-token") == "token"; {
+		case r.Method == http.MethodPut && r.URL.Path == "/latest/api/token":
+			io.WriteString(w, "token")
+		case authorized && r.URL.Path == list:
+			io.WriteString(w, "backup-role")
+		case authorized && r.URL.Path == list+"backup-role":
+			fmt.Fprintf(w, `{"AccessKeyId":"instancekey","SecretAccessKey":"s","Token":"t","Expiration":%q,"Code":"Success"}`, time.Now().Add(time.Hour).Format(time.RFC3339))
+		default:
+			w.WriteHeader(http.StatusUnauthorized)
+		}
+	}))
+	t.Cleanup(srv.Close)
+	return srv
 }
 
 // TestRefusedUnread: a store that refuses an upload without reading it is
