@@ -69,6 +69,11 @@ func (o Options) draw(rng *rand.Rand) Options {
 		if o.Switch > .1 {
 			o.Switch = .02
 		}
+		for _, tasks := range o.Script {
+			for i := range tasks {
+				tasks[i].Pick &^= 3 << 8 // no checkpoints
+			}
+		}
 	}
 	if o.Fixed == nil {
 		o.Rates = r.with(o.Bug)
