@@ -278,3 +278,25 @@ func TestListBase(t *testing.T) {
 		}
 	}
 }
+
+// Content of an untrusted parent that the store has lost is read again.
+func TestTreeLostContent(t *testing.T) {
+	s := someThings(0)
+	m := newMemory()
+	o := options(t, m)
+	first := archive(t, o, Volume{Source: s}).Volumes[0]
+	nodes := tree(t, m, first.Root)
+	s.opened.Store(0)
+	for it, err := range snapshot.Items(t.Context(), m, nodes["large"].Content, nodes["large"].Size) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		delete(m.blobs, it.ID)
+		break
+	}
+	second := archive(t, o, Volume{Source: s, Parent: &Parent{Root: first.Root}}).Volumes[0]
+	mustComplete(t, second)
+	if s.opened.Load() != 1 || string(content(t, m, tree(t, m, second.Root)["large"])) != s.files["large"] {
+		t.Errorf("%d files were read again", s.opened.Load())
+	}
+}

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"maps"
 	"net"
 	"os"
@@ -352,4 +353,23 @@ func FuzzAnswer(f *testing.F) {
 			checkValue(v)
 		}
 	})
+}
+
+// A server that does not know PEXPIRETIME (before Redis 7) tells in how long a key
+// expires.
+func TestOlderServer(t *testing.T) {
+	_, c := newPlace(t)
+	must(t, c, "SET", "k", "v", "PXAT", "4102444800000")
+	must(t, c, "SET", "forever", "v")
+	s := &saver{client: c}
+	_, expires, err := s.dump("k")
+	if err != nil || expires < 4102444799000 || expires > 4102444801000 {
+		t.Errorf("it expires at %d, %v", expires, err)
+	}
+	if _, expires, err := s.dump("forever"); err != nil || expires != 0 {
+		t.Errorf("it expires at %d, %v", expires, err)
+	}
+	if _, _, err := s.dump("gone"); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("a key that is gone: %v", err)
+	}
 }
