@@ -91,7 +91,9 @@ func (r Rates) with(b Bug) Rates {
 		r.Cut, r.Slow = max(r.Cut, .01), max(r.Slow, .3)
 	case BugHidesUnacked:
 		r.Slow, r.Sleep = max(r.Slow, .5), max(r.Sleep, .02)
-	case BugLateOverwrites, BugLateDeletes:
+	case BugLateOverwrites:
+		r.Late, r.Twice, r.Again, r.Sleep = max(r.Late, .1), max(r.Twice, .1), max(r.Again, .2), max(r.Sleep, .02)
+	case BugLateDeletes:
 		r.Late, r.Twice, r.Again = max(r.Late, .03), max(r.Twice, .03), max(r.Again, .1)
 	case BugWriteBack:
 		r.Kill = max(r.Kill, .01)
