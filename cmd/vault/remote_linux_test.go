@@ -49,6 +49,9 @@ func TestRemoteScripts(t *testing.T) {
 		{"s3", "s3single", startS3Lax},
 	} {
 		t.Run(c.name, func(t *testing.T) {
+			if testing.Short() && (c.script == "s3lock" || c.script == "s3single") {
+				t.Skip("left to the run without -short")
+			}
 			t.Parallel()
 			r := c.start(t)
 			p := scriptParams()

@@ -68,6 +68,9 @@ func smallFiles(t *testing.T, dir string, n int) {
 // restore with and without a cache, of 50 files in one directory and of 2000 in
 // 40: none is made for a file, a directory or a blob. It bounds their number.
 func TestRequests(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts servers of its own")
+	}
 	for _, c := range []struct {
 		name  string
 		start func(*testing.T) remote

@@ -155,6 +155,9 @@ func (w *world) allCopied(t *testing.T) {
 // TestThreeBackUpOnePrunesOneCopies: three clients back up to one S3 repository
 // while a fourth prunes and a fifth copies from it. All commit, nothing is lost.
 func TestThreeBackUpOnePrunesOneCopies(t *testing.T) {
+	if testing.Short() {
+		t.Skip("a campaign")
+	}
 	p, _ := overS3(t)
 	w := newWorldOf(t, p, 7)
 	w.target = w.second(t)
@@ -207,6 +210,9 @@ func TestThreeBackUpOnePrunesOneCopies(t *testing.T) {
 // again. The backup goes on; killing the client then costs only what was on its
 // way: the next run uploads what is missing.
 func TestServerRestarts(t *testing.T) {
+	if testing.Short() {
+		t.Skip("a campaign")
+	}
 	for name, open := range remotes {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -243,7 +249,7 @@ func TestServerRestarts(t *testing.T) {
 					time.Sleep(20 * time.Millisecond)
 				}
 			}()
-			o, err := p.run(fate{signal: syscall.SIGKILL, when: half}, "backup", "big="+big, "--json", "--limit-upload", "15M")
+			o, err := p.run(fate{signal: syscall.SIGKILL, when: half}, "backup", "big="+big, "--json", "--limit-upload", "6M")
 			must(t, err)
 			if o.died == 0 {
 				t.Fatalf("it was not killed: %v", o)
