@@ -268,9 +268,21 @@ func readSIDs(r *wire.Reader) []crypto.SessionID {
 func compare32(a, b [32]byte) int { return bytes.Compare(a[:], b[:]) }
 
 // fetch reads and opens a record. Missing is fs.ErrNotExist; anything wrong
-// with the bytes is damage that names the object.
+// with the bytes is damage that names the object. Of commits and events, which may
+// come from copies, there is no object.
 func (r *Repo) fetch(ctx context.Context, kind crypto.Kind, name string) (payload, object []byte, err error) {
-	cached := r.env.CacheObjects && (kind == crypto.KindCommit || kind == crypto.KindEvent)
+	digested := r.inDigest(kind)
+	if digested {
+		if payload, ok := r.digested(name); ok {
+			return payload, nil, nil
+		}
+		defer func() {
+			if err == nil {
+				r.addDigest(name, payload)
+			}
+		}()
+	}
+	cached := digested && r.env.CacheObjects
 	if cached {
 		if object, ok := r.cache.Get(name); ok {
 			if payload, _, err = r.keys.OpenEnvelope(kind, name, object); err == nil {

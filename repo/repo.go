@@ -72,6 +72,7 @@ type Repo struct {
 	slot    crypto.SlotID // the key slot that opened it
 	cache   *cache.Cache
 	reader  *reader
+	digest  digest
 
 	mu   sync.Mutex // guards view
 	view *view      // newest state seen, nil until first needed

@@ -94,6 +94,7 @@ func (r *Repo) load(ctx context.Context, old *view, before gcState) (*view, erro
 			if v.gc != old.gc {
 				r.trimCache(v)
 			}
+			r.keepDigest(v)
 			return v, nil
 		case settled:
 			return nil, &StateError{State: Damaged, Err: err}
@@ -197,6 +198,7 @@ func numbered(got, want uint64) error {
 // and then missing was dropped by a collection.
 func (r *Repo) loadCommits(ctx context.Context, v, old *view) error {
 	v.commits = make(map[crypto.SessionID]*snapshot.Commit, len(old.commits))
+	var unread []crypto.SessionID
 	for info, err := range r.be.List(ctx, commitsDir) {
 		if err != nil {
 			return fmt.Errorf("list %s: %w", commitsDir, err)
@@ -206,21 +208,38 @@ func (r *Repo) loadCommits(ctx context.Context, v, old *view) error {
 			r.env.Warn(info.Name, errors.New("unknown name"))
 			continue
 		}
-		c := old.commits[sid]
-		if c == nil {
-			c, err = r.readCommit(ctx, sid)
-			if isMissing(err) && v.done != nil && !v.done.lists(sid) || v.tolerate(err) {
-				continue
-			}
-			if err != nil {
-				return err
-			}
+		if c := old.commits[sid]; c != nil {
+			v.addCommit(sid, c)
+		} else {
+			unread = append(unread, sid)
 		}
-		if c.Kind == snapshot.CommitKilled || !v.void(sid, c.Generation) {
-			v.commits[sid] = c
+	}
+	for i, got := range each(ctx, r.atOnce(), unread, r.readCommit) {
+		sid := unread[i]
+		switch {
+		case got.err == nil:
+			v.addCommit(sid, got.value)
+		case isMissing(got.err) && v.done != nil && !v.done.lists(sid):
+		case v.tolerate(got.err):
+		default:
+			return got.err
 		}
 	}
 	return v.wantCommits()
+}
+
+func (v *view) addCommit(sid crypto.SessionID, c *snapshot.Commit) {
+	if c.Kind == snapshot.CommitKilled || !v.void(sid, c.Generation) {
+		v.commits[sid] = c
+	}
+}
+
+// atOnce is how many records are asked for at the same time: each costs a distant store's delay.
+func (r *Repo) atOnce() int {
+	if r.env.CacheObjects {
+		return 16
+	}
+	return 1
 }
 
 // wantCommits misses commits that the newest done lists: what they refer to is
@@ -368,25 +387,26 @@ func (r *Repo) loadEvents(ctx context.Context, v *view, listed *listing) error {
 	if err != nil {
 		return fmt.Errorf("list %s: %w", eventsDir, err)
 	}
-	for _, name := range names {
-		sid, k, ok := parseEvent(name)
+	names = slices.DeleteFunc(names, func(name string) bool {
+		_, _, ok := parseEvent(name)
 		if !ok {
 			r.env.Warn(name, errors.New("unknown name"))
-			continue
 		}
-		e, err := r.readEvent(ctx, name)
+		return !ok
+	})
+	for i, got := range each(ctx, r.atOnce(), names, r.readEvent) { // the listing is in order
+		sid, k, _ := parseEvent(names[i])
 		switch {
-		case isMissing(err): // collected with its backup meanwhile
-			continue
-		case v.tolerate(err): // its number is taken all the same
+		case got.err == nil:
+			v.events[sid] = v.events[sid].add(k, got.value)
+		case isMissing(got.err): // collected with its backup meanwhile
+		case v.tolerate(got.err): // its number is taken all the same
 			l := v.events[sid]
 			l.last = k
 			v.events[sid] = l
-			continue
-		case err != nil:
-			return err
+		default:
+			return got.err
 		}
-		v.events[sid] = v.events[sid].add(k, e) // the listing is in order
 	}
 	return nil
 }
