@@ -48,7 +48,7 @@ func Backup(ctx context.Context, o Options, app string) Report {
 	b.report.Activity = record.Activity{App: app, Kind: record.Backup, Host: o.Host, Start: o.now()}
 	b.report.DryRun = o.DryRun
 	if b.app == nil {
-		return b.end(fmt.Errorf("there is no application %q in %s", app, o.Config.File))
+		return b.end(ctx, fmt.Errorf("there is no application %q in %s", app, o.Config.File))
 	}
 	b.report.Destination = DestinationName(*b.app.To)
 	if b.app.Host != "" {
@@ -57,7 +57,7 @@ func Backup(ctx context.Context, o Options, app string) Report {
 	b.x = o.executor(b.app)
 	b.x.warn = func(message string) { b.notice(message) }
 	b.x.partial = func(message string) { b.partial = true; b.notice(message) }
-	return b.end(b.run(ctx))
+	return b.end(ctx, b.run(ctx))
 }
 
 // notice keeps a message for the report, and tells it.
@@ -84,6 +84,7 @@ func (b *backup) run(ctx context.Context) error {
 		}
 	}
 	b.report.Start = b.o.now() // not that of the queue
+	b.o.begins(ctx, b.report.Activity)
 	timed, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	if limit := time.Duration(b.app.Timeout); limit > 0 {
@@ -404,7 +405,7 @@ func (o *Options) finish(a *record.Activity, err error) {
 }
 
 // end completes the report and records it.
-func (b *backup) end(err error) Report {
+func (b *backup) end(ctx context.Context, err error) Report {
 	if err == nil && b.app != nil && b.incomplete() {
 		err = ErrPartial
 	}
@@ -412,7 +413,9 @@ func (b *backup) end(err error) Report {
 	if !errors.Is(err, ErrSkipped) {
 		b.report.Err = err
 	}
-	if b.app != nil && !errors.Is(err, ErrBusy) {
+	recorded, at := b.app != nil && !errors.Is(err, ErrBusy), b.report.End
+	before := b.o.known(b.report.Activity)
+	if recorded {
 		b.keep(b.report.Activity)
 	}
 	if b.retainErr != nil { // recorded on its own
@@ -421,7 +424,10 @@ func (b *backup) end(err error) Report {
 			err = errors.Join(b.report.Err, err)
 		}
 		b.o.finish(&b.report.Activity, err)
-		b.report.Err = err
+		b.report.Err, b.report.End = err, at
+	}
+	if recorded {
+		b.report.Messages = append(b.report.Messages, b.o.ends(ctx, b.report.Activity, before)...)
 	}
 	return b.report
 }

@@ -86,7 +86,7 @@ func Restore(ctx context.Context, o RestoreOptions) Report {
 	b.report.Activity = record.Activity{App: o.App, Kind: record.Restore, Host: o.Options.Host, Start: o.now()}
 	b.report.DryRun = o.DryRun
 	if b.app == nil {
-		return b.end(fmt.Errorf("there is no application %q in %s", o.App, o.Config.File))
+		return b.end(ctx, fmt.Errorf("there is no application %q in %s", o.App, o.Config.File))
 	}
 	if b.o.Repo == nil {
 		b.o.Repo = b.app.To
@@ -95,7 +95,7 @@ func Restore(ctx context.Context, o RestoreOptions) Report {
 	b.x = o.executor(b.app)
 	b.x.warn = b.notice
 	b.x.partial = func(message string) { b.partial = true; b.notice(message) }
-	return b.end(b.run(ctx))
+	return b.end(ctx, b.run(ctx))
 }
 
 func (b *bringing) notice(message string) {
@@ -103,16 +103,18 @@ func (b *bringing) notice(message string) {
 	b.o.warn(b.app.Name, message)
 }
 
-func (b *bringing) end(err error) Report {
+func (b *bringing) end(ctx context.Context, err error) Report {
 	if err == nil && b.partial {
 		err = ErrPartial
 	}
 	b.o.finish(&b.report.Activity, err)
 	b.report.Err = err
+	before := b.o.known(b.report.Activity)
 	if b.app != nil && !b.o.DryRun && b.o.StateDir != "" && !errors.Is(err, ErrBusy) {
 		if rerr := record.In(b.o.StateDir).Add(b.report.Activity); rerr != nil {
 			b.notice(rerr.Error())
 		}
+		b.report.Messages = append(b.report.Messages, b.o.ends(ctx, b.report.Activity, before)...)
 	}
 	return b.report
 }

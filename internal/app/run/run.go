@@ -38,8 +38,10 @@ type Options struct {
 
 	Dead    func(repo.Waiting) bool // as in gc.Options
 	Observe func(Event)             // called by one goroutine; may be nil
-	Archive func(archive.Event)     // what is read; may be nil
-	Now     func() time.Time        // nil means time.Now
+	// Listener hears of beginning and end of runs; may be nil.
+	Listener Listener
+	Archive  func(archive.Event) // what is read; may be nil
+	Now      func() time.Time    // nil means time.Now
 }
 
 // Event is one thing that happens during a run.

@@ -1,0 +1,76 @@
+package notify
+
+import (
+	"context"
+	"time"
+
+	"vault/internal/app/config"
+	"vault/internal/app/record"
+)
+
+// Teller tells of activities as the configuration says: it is what runs call when
+// they begin and when they have ended and are on record.
+type Teller struct {
+	Sender
+	Config *config.Config
+	Store  record.Store
+	Now    func() time.Time
+}
+
+// NewTeller returns a teller for a configuration and the records of a state
+// directory.
+func NewTeller(c *config.Config, stateDir, agent string) *Teller {
+	return &Teller{Sender: Sender{Targets: c.Notify, Agent: agent}, Config: c, Store: record.In(stateDir), Now: time.Now}
+}
+
+// about returns whom to tell of an activity, and where its metrics go.
+func (t *Teller) about(a *record.Activity) (names []string, metrics string) {
+	d := t.Config.Defaults
+	names, metrics = d.Notify, d.Metrics
+	if app := t.Config.Apps[a.App]; app != nil {
+		names, metrics = app.Notify, app.Metrics
+	}
+	if o := t.Config.Copies[a.Destination]; o != nil && a.Kind == record.Copy {
+		names, metrics = o.Notify, o.Metrics
+	}
+	return names, metrics
+}
+
+// Begin tells that an activity has begun. What could not be told is returned, as
+// messages.
+func (t *Teller) Begin(ctx context.Context, a record.Activity) []string {
+	names, _ := t.about(&a)
+	return messages(t.Send(ctx, names, Event{Activity: a, Begins: true}))
+}
+
+// End writes the metrics of an activity that has ended and is on record, and tells of
+// it. Before is what was on record then, or nil. What went wrong with that is
+// returned, as messages, and kept in the record. It goes on when ctx has ended: that
+// is no reason to be silent.
+func (t *Teller) End(ctx context.Context, a record.Activity, before *record.Series) []string {
+	names, metrics := t.about(&a)
+	var wrong []string
+	if metrics != "" {
+		r, err := t.Store.Load(a.App)
+		if err == nil {
+			err = WriteMetrics(metrics, &r, t.Now())
+		}
+		if err != nil {
+			wrong = append(wrong, err.Error())
+		}
+	}
+	wrong = append(wrong, messages(t.Send(context.WithoutCancel(ctx), names, NewEvent(a, before)))...)
+	if len(wrong) > 0 {
+		if err := t.Store.Note(a, wrong); err != nil {
+			wrong = append(wrong, err.Error())
+		}
+	}
+	return wrong
+}
+
+func messages(list []Failure) (texts []string) {
+	for _, f := range list {
+		texts = append(texts, f.Error())
+	}
+	return texts
+}
