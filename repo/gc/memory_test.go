@@ -154,7 +154,7 @@ func TestMemoryOfACollection(t *testing.T) {
 	if testing.Short() {
 		t.Skip("hundreds of thousands of blobs")
 	}
-	const few, many = 3 << 16, 6 << 16 // beyond what is bounded by itself: a segment of the index, a batch
+	const few, many = 6 << 16, 12 << 16 // so that even the few fill what is bounded by itself: a segment of the index, a batch
 	var heap [2]int64
 	for i, n := range []int{few, many} {
 		be, b := manyBlobs(t, n)
