@@ -313,14 +313,17 @@ func TestKeysFaults(t *testing.T) {
 	}
 }
 
-// interrupted runs something else before the n-th operation.
+// interrupted runs something else before the n-th operation, while no other one begins.
 type interrupted struct {
 	backend.Backend
+	mu sync.Mutex // guards n
 	n  int
 	do func()
 }
 
 func (i *interrupted) step() {
+	i.mu.Lock()
+	defer i.mu.Unlock()
 	if i.n--; i.n == 0 {
 		i.do()
 	}
@@ -369,7 +372,7 @@ func TestRacingRemovals(t *testing.T) {
 				if stop > 0 {
 					second.CrashAt(stop, backendtest.After)
 				}
-				i := &interrupted{store, n, func() { remove(second, order[1], order[0]) }}
+				i := &interrupted{Backend: store, n: n, do: func() { remove(second, order[1], order[0]) }}
 				remove(i, order[0], order[1])
 				runs++
 				if !opens(t, store, repotest.Passphrase) && !opens(t, store, passB) {

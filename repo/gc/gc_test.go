@@ -551,7 +551,10 @@ type onList struct {
 }
 
 func (s *onList) List(ctx context.Context, prefix string) iter.Seq2[backend.Info, error] {
-	if do := s.do; do != nil && prefix == s.prefix {
+	if prefix != s.prefix {
+		return s.Backend.List(ctx, prefix)
+	}
+	if do := s.do; do != nil {
 		s.do = nil
 		do()
 	}
