@@ -70,7 +70,7 @@ func (a *app) newAppRun(ctx context.Context, c *config.Config) *appRun {
 		},
 		Storage: func(ctx context.Context, name string) (backend.Backend, error) { return a.storageOf(ctx, c, name) },
 		Archive: func(e archive.Event) { report.observe(e) },
-		Observe: r.observe,
+		Observe: r.observe, Listener: a.teller(c),
 	}
 	return r
 }

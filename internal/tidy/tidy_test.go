@@ -85,8 +85,11 @@ var floors = map[string]int{
 	"backend/sftp/sftptest": 5,
 	"backend/s3/s3test":     5,
 
-	"internal/app/run":    6,
-	"internal/app/verify": 6,
+	"internal/app/run":      6,
+	"internal/app/schedule": 6,
+	"internal/app/notify":   6,
+	"internal/app/health":   6,
+	"internal/app/verify":   6,
 
 	"cmd/vault":   7,
 	"bench":       7,
@@ -112,7 +115,7 @@ func floorOf(pkg string) (floor int, ok bool) {
 var commandImports = []string{
 	"backend", "chunk", "crypto", "pack", "repo", "repo/check", "repo/gc", "repo/inspect", "repo/repair", "repo/transfer", "repo/stats", "snapshot", "snapshot/archive", "snapshot/compare", "snapshot/export", "snapshot/find", "snapshot/restore",
 	"internal/calendar", "internal/display", "internal/location", "internal/match", "internal/pins",
-	"docs/examples", "internal/app/config", "internal/app/record", "internal/app/run", "internal/app/verify", "internal/save",
+	"docs/examples", "internal/app/config", "internal/app/health", "internal/app/notify", "internal/app/record", "internal/app/run", "internal/app/schedule", "internal/app/verify", "internal/save",
 }
 
 // Lengths at which a file needs a reason, and files that have one.

@@ -27,6 +27,7 @@ type smtpServer struct {
 	refuse   string // answer to RCPT, if any
 
 	mu      sync.Mutex // guards what follows
+	open    []net.Conn
 	mails   []string
 	auth    []string
 	secured []bool
@@ -54,10 +55,21 @@ func (s *smtpServer) start(t *testing.T) string {
 			if err != nil {
 				return
 			}
+			s.mu.Lock()
+			s.open = append(s.open, c)
+			s.mu.Unlock()
 			wg.Go(func() { defer c.Close(); s.talk(c) })
 		}
 	})
-	t.Cleanup(func() { l.Close(); wg.Wait() })
+	t.Cleanup(func() {
+		l.Close()
+		s.mu.Lock()
+		for _, c := range s.open { // a client that gives up may leave them to the collector
+			c.Close()
+		}
+		s.mu.Unlock()
+		wg.Wait()
+	})
 	return l.Addr().String()
 }
 

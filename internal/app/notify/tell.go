@@ -2,6 +2,7 @@ package notify
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"vault/internal/app/config"
@@ -44,14 +45,24 @@ func (t *Teller) Begin(ctx context.Context, a record.Activity) []string {
 }
 
 // End writes the metrics of an activity that has ended and is on record, and tells of
-// it. Before is what was on record then, or nil. What went wrong with that is
+// it. Before is what was on record until then, or nil. What went wrong with that is
 // returned, as messages, and kept in the record. It goes on when ctx has ended: that
 // is no reason to be silent.
 func (t *Teller) End(ctx context.Context, a record.Activity, before *record.Series) []string {
-	names, metrics := t.about(&a)
-	var wrong []string
-	if metrics != "" {
-		r, err := t.Store.Load(a.App)
+	return t.EndAll(ctx, []record.Activity{a}, before)
+}
+
+// EndAll is End for an activity that is on record for several applications, as the
+// check of their repository. Everybody whom one of them tells hears of it once.
+func (t *Teller) EndAll(ctx context.Context, list []record.Activity, before *record.Series) []string {
+	var wrong, names []string
+	for i := range list {
+		more, metrics := t.about(&list[i])
+		names = append(names, more...)
+		if metrics == "" {
+			continue
+		}
+		r, err := t.Store.Load(list[i].App)
 		if err == nil {
 			err = WriteMetrics(metrics, &r, t.Now())
 		}
@@ -59,10 +70,16 @@ func (t *Teller) End(ctx context.Context, a record.Activity, before *record.Seri
 			wrong = append(wrong, err.Error())
 		}
 	}
-	wrong = append(wrong, messages(t.Send(context.WithoutCancel(ctx), names, NewEvent(a, before)))...)
+	if len(list) == 0 {
+		return nil
+	}
+	slices.Sort(names)
+	wrong = append(wrong, messages(t.Send(context.WithoutCancel(ctx), slices.Compact(names), NewEvent(list[0], before)))...)
 	if len(wrong) > 0 {
-		if err := t.Store.Note(a, wrong); err != nil {
-			wrong = append(wrong, err.Error())
+		for i := range list {
+			if err := t.Store.Note(list[i], wrong); err != nil {
+				wrong = append(wrong, err.Error())
+			}
 		}
 	}
 	return wrong

@@ -44,9 +44,8 @@ const DefaultPoll = 15 * time.Minute
 type Job struct {
 	Kind  Kind
 	Name  string         // of the application, the copy or the repository
-	Times calendar.Times // when; may be empty if After or Poll is given
+	Times calendar.Times // when; may be empty if Poll is given
 	Delay time.Duration  // it begins up to this much later, by chance
-	After string         // application of this machine whose runs it follows
 	Poll  time.Duration  // how often it is begun besides; 0: never
 	Queue string         // jobs with the same one do not overlap
 	Open  bool           // it may run commands of the configuration
@@ -56,6 +55,8 @@ type Job struct {
 func (j Job) ID() string { return string(j.Kind) + ":" + j.Name }
 
 // Jobs returns what the configuration wants to be done regularly, by kind and name.
+// A copy that comes after an application of this machine is part of its run, and no
+// job.
 func Jobs(c *config.Config) ([]Job, error) {
 	var jobs []Job
 	var failed error
@@ -64,7 +65,7 @@ func Jobs(c *config.Config) ([]Job, error) {
 		if err != nil && failed == nil {
 			failed = err // not of a configuration that was checked
 		}
-		if j.Times = list; len(list) > 0 || j.After != "" || j.Poll > 0 {
+		if j.Times = list; len(list) > 0 || j.Poll > 0 {
 			jobs = append(jobs, j)
 		}
 	}
@@ -79,10 +80,7 @@ func Jobs(c *config.Config) ([]Job, error) {
 	}
 	for name, o := range c.Copies {
 		j := Job{Kind: Copy, Name: name, Delay: time.Duration(o.RandomDelay), Queue: "copy:" + name, Open: passwordCommand(c, o.From) || passwordCommand(c, o.To)}
-		switch {
-		case o.After != "" && c.Apps[o.After] != nil:
-			j.After = o.After
-		case o.After != "":
+		if o.After != "" && c.Apps[o.After] == nil {
 			j.Poll = o.Poll.Std(DefaultPoll)
 		}
 		add(j, o.Schedule)

@@ -20,8 +20,8 @@ type LoopOptions struct {
 	Limit    int    // how many jobs run at the same time at most
 	StateDir string // where it is remembered since when jobs are known
 
-	// Do does a job and returns its exit code. It ends soon when ctx does.
-	Do     func(ctx context.Context, j Job) int
+	// Do does a job. It ends soon when ctx does.
+	Do     func(ctx context.Context, j Job)
 	Chance func(time.Duration) time.Duration // a duration from 0 to the given one
 	Now    func() time.Time
 	Warn   func(error)
@@ -38,16 +38,12 @@ func Loop(ctx context.Context, o LoopOptions) error {
 	if err != nil {
 		return err
 	}
-	type end struct {
-		job  Job
-		code int
-	}
-	ended := make(chan end)
+	ended := make(chan Job)
 	plan := NewPlan(o.Jobs, o.Limit, o.Now(), func(j Job) time.Time { return since[j.ID()] }, o.Chance)
 	for {
 		if ctx.Err() == nil {
 			for _, j := range plan.Due(o.Now()) {
-				go func() { ended <- end{j, o.Do(ctx, j)} }()
+				go func() { o.Do(ctx, j); ended <- j }()
 			}
 		} else if plan.Running() == 0 {
 			return nil
@@ -62,17 +58,14 @@ func Loop(ctx context.Context, o LoopOptions) error {
 			done = nil
 		}
 		select {
-		case e := <-ended:
-			plan.Done(e.job, e.code == 0 || e.code == codePartial, o.Now())
+		case j := <-ended:
+			plan.Done(j, o.Now())
 		case <-timer.C:
 		case <-done:
 		}
 		timer.Stop()
 	}
 }
-
-// codePartial is the exit code of a run that stored a backup which lacks something.
-const codePartial = 3
 
 // seen is the file in which it is remembered since when jobs are known: one that
 // never ran is not due for the time before.

@@ -73,19 +73,15 @@ func (p *Plan) Due(now time.Time) []Job {
 	return list
 }
 
-// Done says that a job has ended, and whether it made something that others follow.
-func (p *Plan) Done(done Job, stored bool, now time.Time) {
+// Done says that a job has ended.
+func (p *Plan) Done(done Job, now time.Time) {
 	for i := range p.jobs {
-		j, s := &p.jobs[i], &p.state[i]
-		switch {
-		case j.ID() == done.ID():
-			s.running = false
+		if j := &p.jobs[i]; j.ID() == done.ID() {
+			p.state[i].running = false
 			delete(p.running, j.Queue)
 			if j.Poll > 0 { // counted from its end
 				p.next(i, now, now)
 			}
-		case stored && done.Kind == Run && j.After == done.Name:
-			s.wanted = true
 		}
 	}
 }

@@ -67,14 +67,14 @@ func ids(jobs []Job) (list []string) {
 // job, and nothing else.
 func TestJobs(t *testing.T) {
 	jobs := jobsOf(t, parse(t, text))
-	want := []string{"run:cloud", "run:files", "copy:nightly", "copy:offsite", "copy:polled", "check:main", "verify:cloud", "rehearse:cloud"}
+	want := []string{"run:cloud", "run:files", "copy:nightly", "copy:polled", "check:main", "verify:cloud", "rehearse:cloud"}
 	if got := ids(jobs); !slices.Equal(got, want) {
 		t.Fatalf("jobs %v, want %v", got, want)
 	}
 	if j := jobs[0]; len(j.Times) != 2 || j.Delay != 10*time.Minute || !j.Open {
 		t.Errorf("run of cloud: %+v", j)
 	}
-	if jobs[1].Open || jobs[3].After != "cloud" || jobs[4].Poll != 20*time.Minute || !jobs[2].Open || jobs[5].Open {
+	if jobs[1].Open || jobs[3].Poll != 20*time.Minute || !jobs[2].Open || jobs[4].Open {
 		t.Errorf("jobs %+v", jobs[1:])
 	}
 }
@@ -150,7 +150,7 @@ func TestInstall(t *testing.T) {
 	if err != nil || len(changes) != len(units) {
 		t.Fatalf("%v %v", changes, err)
 	}
-	if len(calls) != 2 || calls[0] != "daemon-reload" || !strings.HasPrefix(calls[1], "enable --now vault-run-cloud.timer ") || strings.Contains(calls[1], "offsite") {
+	if len(calls) != 2 || calls[0] != "daemon-reload" || !strings.HasPrefix(calls[1], "enable --now vault-run-cloud.timer ") {
 		t.Errorf("systemctl %q", calls)
 	}
 	changes, err = p.Install(units)
@@ -234,8 +234,8 @@ func TestPlan(t *testing.T) {
 	if got := p.Due(now); len(got) != 0 {
 		t.Fatalf("above the limit: %v", ids(got))
 	}
-	p.Done(jobs[2], false, now)
-	p.Done(jobs[4], false, now)
+	p.Done(jobs[2], now)
+	p.Done(jobs[3], now)
 	if got := ids(p.Due(now)); !slices.Equal(got, []string{"run:cloud"}) {
 		t.Fatalf("caught up: %v", got)
 	}
@@ -245,21 +245,11 @@ func TestPlan(t *testing.T) {
 	if got := p.Due(now); len(got) != 0 {
 		t.Errorf("begun twice: %v", ids(got))
 	}
-	// What follows it, follows a success only.
-	p.Done(jobs[0], false, now)
-	if got := p.Due(now); len(got) != 0 {
-		t.Errorf("after a failure: %v", ids(got))
-	}
+	p.Done(jobs[0], now)
 	now = at(t, "2024-05-10 03:06:00")
 	got := p.Due(now)
 	if !slices.Contains(ids(got), "run:cloud") {
 		t.Fatalf("next day: %v", ids(got))
-	}
-	for _, j := range got {
-		p.Done(j, true, now)
-	}
-	if got := ids(p.Due(now)); !slices.Contains(got, "copy:offsite") {
-		t.Errorf("after a success: %v", got)
 	}
 	if w := p.Wake(); w.IsZero() || w.After(now.Add(time.Hour)) {
 		t.Errorf("wakes at %v", w)
@@ -284,7 +274,7 @@ apps: {a: {to: main, schedule: "*:*:0/1", volumes: {x: {path: /x}}}, b: {to: mai
 	err := Loop(ctx, LoopOptions{Jobs: jobsOf(t, c), Limit: 2, StateDir: dir, Chance: func(time.Duration) time.Duration { return 0 },
 		Now:  func() time.Time { mu.Lock(); defer mu.Unlock(); now = now.Add(100 * time.Millisecond); return now },
 		Warn: func(err error) { t.Error(err) },
-		Do: func(ctx context.Context, j Job) int {
+		Do: func(ctx context.Context, j Job) {
 			mu.Lock()
 			busy[j.Name]++
 			count[j.Name]++
@@ -300,7 +290,6 @@ apps: {a: {to: main, schedule: "*:*:0/1", volumes: {x: {path: /x}}}, b: {to: mai
 			mu.Lock()
 			busy[j.Name]--
 			mu.Unlock()
-			return 0
 		}})
 	if err != nil || count["a"] < 5 || count["b"] < 5 || len(busy) != 2 {
 		t.Errorf("%v %v", err, count)

@@ -37,15 +37,12 @@ var descriptions = map[Kind]string{
 	Run: "Backup of %s", Copy: "Copy %s of backups", Check: "Check of the repository %s", Verify: "Verification of backups of %s", Rehearse: "Trial restore of %s",
 }
 
-// Units renders jobs as units of systemd: for each a service, and a timer unless it
-// only follows another.
+// Units renders jobs as units of systemd: for each a service and a timer.
 func Units(c *config.Config, jobs []Job, o UnitOptions) []Unit {
 	var list []Unit
 	for _, j := range jobs {
-		list = append(list, Unit{UnitName(j) + ".service", o.service(c, j, jobs), j.ID()})
-		if len(j.Times) > 0 || j.Poll > 0 {
-			list = append(list, Unit{UnitName(j) + ".timer", o.timer(j), j.ID()})
-		}
+		list = append(list, Unit{UnitName(j) + ".service", o.service(c, j), j.ID()})
+		list = append(list, Unit{UnitName(j) + ".timer", o.timer(j), j.ID()})
 	}
 	return list
 }
@@ -75,23 +72,11 @@ func (o UnitOptions) timer(j Job) string {
 	return b.String()
 }
 
-func (o UnitOptions) service(c *config.Config, j Job, jobs []Job) string {
+func (o UnitOptions) service(c *config.Config, j Job) string {
 	var b strings.Builder
 	o.head(&b, fmt.Sprintf(descriptions[j.Kind], j.Name))
 	if !o.User {
 		b.WriteString("Wants=network-online.target\nAfter=network-online.target\n")
-	}
-	if j.Kind == Run {
-		var followers []string
-		for _, k := range jobs {
-			if k.After == j.Name {
-				followers = append(followers, UnitName(k)+".service")
-			}
-		}
-		if len(followers) > 0 {
-			names := strings.Join(followers, " ")
-			fmt.Fprintf(&b, "# What follows it. A partial backup counts as a failure for systemd, and is copied as well.\nOnSuccess=%s\nOnFailure=%s\n", names, names)
-		}
 	}
 	b.WriteString("\n[Service]\nType=oneshot\n")
 	fmt.Fprintf(&b, "ExecStart=%s schedule do --config %s %s %s\n", quoted(o.Program), quoted(o.Config), j.Kind, quoted(j.Name))
