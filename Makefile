@@ -11,8 +11,9 @@ VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo deve
 
 # Packages that work with several goroutines: tested with the race detector. The
 # drivers of distant stores spend their time waiting for real servers; they are
-# in `make race-all`.
-RACE := ./backend/local ./backend/mem ./repo/... ./snapshot/... ./cmd/...
+# in `make race-all`, and so is the program, but for the scripts that have several at once.
+RACE := ./backend/local ./backend/mem ./repo/... ./snapshot/... ./internal/save ./internal/worklist
+RACE_SCRIPTS := TestScripts/^(interrupt|prune|restore|run|together)$$$$
 
 # Other systems that must keep compiling: the program and the engine. What only
 # tests and benchmarks use may stand on Linux.
@@ -71,7 +72,8 @@ arm64: ## tests of formats and kernels on an emulated arm64
 		else echo "no $(QEMU_ARM64): skipped"; test "$$CI" != true; fi)
 
 race: ## tests of the concurrent packages, with the race detector; campaigns are left to unit
-	$(call timed,race,CGO_ENABLED=1 .ci/in-memory $(GO) test -race -short -timeout 8m $(RACE))
+	$(call timed,race,CGO_ENABLED=1 .ci/in-memory $(GO) test -race -short -timeout 10m $(RACE) && \
+		CGO_ENABLED=1 .ci/in-memory $(GO) test -race -short -timeout 10m -run '$(RACE_SCRIPTS)' ./cmd/vault)
 
 race-all: ## every test with the race detector, campaigns included; takes long
 	CGO_ENABLED=1 $(GO) test -race -timeout 60m ./...
