@@ -14,6 +14,7 @@ import (
 
 	"vault/backend"
 	"vault/internal/app/config"
+	"vault/internal/app/notify"
 	apprun "vault/internal/app/run"
 	"vault/internal/calendar"
 	"vault/internal/display"
@@ -58,7 +59,7 @@ func (f *configFlags) load(a *app) (*config.Config, error) {
 	if err != nil {
 		return nil, err
 	}
-	c, err := config.Load(path, config.Options{CheckSchedule: checkSchedule})
+	c, err := config.Load(path, config.Options{CheckSchedule: checkSchedule, CheckTemplate: notify.CheckTemplate})
 	var list config.Errors
 	switch {
 	case errors.As(err, &list):
@@ -126,7 +127,7 @@ func (a *app) at(c *config.Config, d config.Destination) (*app, error) {
 		b.passwordCommand = r.PasswordCommand.String()
 	}
 	b.remote = remoteFlags{s3Endpoint: r.S3Endpoint, s3Region: r.S3Region, s3Style: r.S3Style, s3StorageClass: r.S3StorageClass,
-		identities: r.SFTPIdentity, knownHosts: r.SFTPKnownHosts}
+		identities: r.SFTPIdentity, knownHosts: r.SFTPKnownHosts, s3Credentials: r.S3Credentials, s3Profile: r.S3Profile}
 	if r.SFTPCommand != nil {
 		b.remote.sftpCommand = r.SFTPCommand.String()
 	}

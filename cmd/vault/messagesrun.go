@@ -96,3 +96,25 @@ type appRestoredMessage struct {
 	Message  string          `json:"message,omitempty"`
 	Hint     string          `json:"hint,omitempty"`
 }
+
+// appCopiedMessage is how a configured copy of the backups of one application ended.
+type appCopiedMessage struct {
+	Type        string    `json:"message_type"`  // "app_copied"
+	App         string    `json:"app,omitempty"` // none: backups of no application
+	DryRun      bool      `json:"dry_run,omitempty"`
+	Result      string    `json:"result"`
+	Code        int       `json:"code"`
+	Copy        string    `json:"copy"`
+	BackupID    string    `json:"backup_id,omitempty"` // the newest that the target has, as it is in the source
+	Start       time.Time `json:"start"`
+	End         time.Time `json:"end"`
+	Seconds     float64   `json:"seconds_used"`
+	Copied      int       `json:"backups_copied"`
+	BytesAdded  uint64    `json:"data_added"`
+	BytesStored uint64    `json:"data_added_packed"`
+	Kept        int       `json:"backups_kept"`
+	Forgotten   int       `json:"backups_forgotten"`
+	Messages    []string  `json:"messages,omitempty"`
+	Message     string    `json:"message,omitempty"`
+	Hint        string    `json:"hint,omitempty"`
+}

@@ -27,7 +27,8 @@ type remoteFlags struct {
 	s3StorageClass string
 	s3ObjectLock   string
 
-	identities, knownHosts []string // of configured repositories, instead of the variables
+	identities, knownHosts   []string // of configured repositories, instead of the variables
+	s3Credentials, s3Profile string   // likewise
 }
 
 func (r *remoteFlags) add(f *pflag.FlagSet) {
@@ -80,7 +81,7 @@ func (a *app) storageOptions() (location.Options, error) {
 			KnownHosts: filepath.SplitList(os.Getenv("VAULT_SFTP_KNOWN_HOSTS")),
 		},
 		S3: location.S3Options{Region: r.s3Region, Style: r.s3Style, StorageClass: r.s3StorageClass, CACert: os.Getenv("AWS_CA_BUNDLE"),
-			ObjectLock: cmp.Or(r.s3ObjectLock, os.Getenv("VAULT_S3_OBJECT_LOCK"))},
+			ObjectLock: cmp.Or(r.s3ObjectLock, os.Getenv("VAULT_S3_OBJECT_LOCK")), Credentials: r.s3Credentials, Profile: r.s3Profile},
 	}
 	if r.identities != nil {
 		o.SFTP.Identities = r.identities

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 	"time"
 
@@ -22,6 +21,8 @@ import (
 type runFlags struct {
 	configFlags
 	dryRun, noWait bool
+	copies         []string // these, and no application
+	noCopies       bool
 }
 
 func (a *app) runCommand() *cobra.Command {
@@ -38,11 +39,17 @@ dies, the next run or vault apps check does it.
 A volume that is required and missing or empty fails the backup, and nothing is
 stored; one that is recommended makes it partial.
 
+Copies of the configuration that come after an application are made when it has
+been run; --copy NAME makes one by itself, as the host does which alone has the key
+of a copy off-site. What was copied before is passed over, and an interrupted copy
+goes on where it was.
+
 Without names all applications are run, one after another; the exit code is the
 worst of theirs. Of one application only one run is at work at a time: another one
 waits, or exits with 11 if --no-wait is given.`,
 		Example: `  vault run
   vault run nextcloud --dry-run
+  vault run --copy offsite
   vault run --config /etc/vault/shop.yaml shop --no-wait --json`,
 		RunE: func(cmd *cobra.Command, args []string) error { return a.runApps(cmd.Context(), f, args) },
 	}
@@ -50,6 +57,8 @@ waits, or exits with 11 if --no-wait is given.`,
 	f.configFlags.add(flags)
 	flags.BoolVarP(&f.dryRun, "dry-run", "n", false, "store nothing and run no command, tell what would be stored")
 	flags.BoolVar(&f.noWait, "no-wait", false, "exit with 11 rather than wait for another run of the application")
+	flags.StringArrayVar(&f.copies, "copy", nil, "make the configured copy `NAME` instead of running applications (repeatable)")
+	flags.BoolVar(&f.noCopies, "no-copies", false, "make no copies after the applications")
 	return cmd
 }
 
@@ -95,6 +104,10 @@ func (r *appRun) explain(err error) (int, string) {
 	switch {
 	case errors.Is(err, apprun.ErrBusy):
 		code = exitBusy
+	case errors.Is(err, apprun.ErrNotCopied):
+		return exitProblems, "the others are copied; `vault check` on the source tells more, `vault repair` saves what can be saved"
+	case errors.Is(err, apprun.ErrGone):
+		return exitFailure, "the others are copied; the next run does not miss it"
 	case errors.Is(err, apprun.ErrPartial):
 		return exitPartial, "the volumes say what is missing; the rest is stored"
 	}
@@ -133,6 +146,12 @@ func (a *app) runApps(ctx context.Context, f runFlags, args []string) error {
 	if err != nil {
 		return err
 	}
+	if len(f.copies) > 0 {
+		if len(args) > 0 || f.noCopies {
+			return usagef("--copy makes copies alone: neither applications nor --no-copies go with it")
+		}
+		return a.runCopies(ctx, c, f)
+	}
 	names, err := chosen(c, args)
 	if err != nil {
 		return err
@@ -145,37 +164,21 @@ func (a *app) runApps(ctx context.Context, f runFlags, args []string) error {
 	if err := r.recoverOthers(c, names); err != nil {
 		return err
 	}
-	worst, bad := 0, 0
-	var last error
+	var results outcomes
 	for _, name := range names {
 		if ctx.Err() != nil {
 			break
 		}
 		report := apprun.Backup(ctx, r.options, name)
 		r.tell(report)
-		if report.Err == nil {
-			continue
-		}
-		bad++
-		last = report.Err
-		if len(names) > 1 && !a.ui.json {
-			a.ui.complain("error: %s: %s", name, display.Line(oneLine(report.Err.Error())))
-			a.ui.complain("  hint: %s", display.Line(report.Hint))
-		}
-		if slices.Index(severity, report.ExitCode) > slices.Index(severity, worst) {
-			worst = report.ExitCode
+		results.add(r, name, report, len(names) == 1)
+		if report.BackupID != "" && !f.noCopies {
+			for _, o := range copiesAfter(c, name) {
+				results.copied(r, r.copy(o))
+			}
 		}
 	}
-	switch {
-	case ctx.Err() != nil:
-		return &failure{code: exitInterrupted, err: context.Cause(ctx), hint: "what was stored so far is used by the next run"}
-	case last == nil:
-		return nil
-	case len(names) == 1:
-		_, advice := r.explain(last)
-		return &failure{code: worst, err: fmt.Errorf("%s: %w", names[0], last), hint: advice, told: worst == exitPartial && a.ui.json}
-	}
-	return &failure{code: worst, err: fmt.Errorf("%d of %d applications did not end well", bad, len(names)), hint: "the lines above say why", told: worst == exitPartial && a.ui.json}
+	return results.end(r, "applications")
 }
 
 // recoverOthers brings back applications that are not about to be run and that a run

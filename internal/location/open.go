@@ -43,14 +43,17 @@ type SFTPOptions struct {
 	Passphrase func(ctx context.Context, keyFile string) ([]byte, error)
 }
 
-// S3Options are options of a bucket. Credentials are those of the environment
-// (AWS_ACCESS_KEY_ID and so on), of the shared files, or of the machine's role.
+// S3Options are options of a bucket. Credentials are those of Profile and
+// Credentials if one is given, else those of the environment (AWS_ACCESS_KEY_ID and
+// so on), of the shared files, or of the machine's role.
 type S3Options struct {
 	Region       string // "": AWS_REGION, or the store is asked
 	Style        string // where the bucket goes in a URL: "auto" (or ""), "path" or "host"
 	CACert       string // PEM file of certificates to trust instead of the system's
 	StorageClass string // of data packs; "": the bucket's default
 	ObjectLock   string // MODE:DURATION, see ParseObjectLock; "": objects are not locked
+	Credentials  string // file of access keys instead of the shared ones
+	Profile      string // a section of it
 }
 
 // ParseObjectLock parses how long the store refuses to delete new objects:
@@ -122,6 +125,7 @@ func (l Location) Open(ctx context.Context, o Options) (backend.Backend, error) 
 	case S3:
 		c := l.s3
 		c.Region, c.Style, c.CACert, c.StorageClass = o.S3.Region, s3Styles[o.S3.Style], o.S3.CACert, o.S3.StorageClass
+		c.Credentials.File, c.Credentials.Profile = o.S3.Credentials, o.S3.Profile
 		c.LimitUpload, c.LimitDownload, c.Trace = o.LimitUpload, o.LimitDownload, o.Trace
 		c.ObjectLock, _ = ParseObjectLock(o.S3.ObjectLock)
 		if o.Warn != nil {

@@ -50,6 +50,8 @@ type Repository struct {
 	S3Region       string   `yaml:"s3-region" doc:"region of the bucket"`
 	S3Style        string   `yaml:"s3-style" enum:"auto,path,host" doc:"where the bucket goes in requests"`
 	S3StorageClass string   `yaml:"s3-storage-class" doc:"storage class of new data packs"`
+	S3Credentials  string   `yaml:"s3-credentials-file" doc:"file of access keys in the form of ~/.aws/credentials; default: the environment's, then the shared files'"`
+	S3Profile      string   `yaml:"s3-profile" doc:"section of that file, or of the shared ones"`
 
 	LimitUpload   Size       `yaml:"limit-upload" doc:"bytes a second to a remote repository at most"`
 	LimitDownload Size       `yaml:"limit-download" doc:"bytes a second from a remote repository at most"`

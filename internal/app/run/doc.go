@@ -1,4 +1,4 @@
-// Package run takes backups of applications, and brings them back.
+// Package run takes backups of applications, copies them, and brings them back.
 //
 // The idea. A run is one line of steps, each of which may fail:
 //

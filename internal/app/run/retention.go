@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"vault/repo"
@@ -37,11 +36,8 @@ func Retain(ctx context.Context, r *repo.Repo, o Retention) (kept int, forgotten
 	if err != nil {
 		return 0, nil, fmt.Errorf("retention of %s: %w", o.App, err)
 	}
-	for _, b := range broken {
-		var state *repo.StateError
-		if errors.As(b, &state) && (strings.HasPrefix(state.Object, "commits/") || strings.HasPrefix(state.Object, "events/")) {
-			return 0, nil, fmt.Errorf("retention of %s: the list of backups is not whole: %w", o.App, b)
-		}
+	if b := unlisted(broken); b != nil {
+		return 0, nil, fmt.Errorf("retention of %s: the list of backups is not whole: %w", o.App, b)
 	}
 	for _, d := range o.Policy.Apply(snapshot.Select(all, snapshot.Filter{Group: o.App}), o.Now, time.Local) {
 		if d.Keep() {

@@ -80,6 +80,7 @@ type Report struct {
 	Backup    *snapshot.Backup // what was stored, or would be; nil if nothing
 	Kept      int              // backups that the retention policy keeps
 	Forgotten int              // backups that it has forgotten
+	Copied    int              // of CopyApps: backups that were copied
 	Retained  bool             // there was a policy, and it was carried out
 	Planned   []string         // of a dry run: commands whose output would be stored
 	Err       error            // nil for Success and Skipped
