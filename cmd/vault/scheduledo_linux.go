@@ -26,6 +26,9 @@ var doers = map[schedule.Kind]func(a *app, ctx context.Context, f configFlags, n
 	schedule.Run: func(a *app, ctx context.Context, f configFlags, name string) error {
 		return a.runApps(ctx, runFlags{configFlags: f}, []string{name})
 	},
+	schedule.Copy: func(a *app, ctx context.Context, f configFlags, name string) error {
+		return a.runApps(ctx, runFlags{configFlags: f, copies: []string{name}}, nil)
+	},
 	schedule.Check: (*app).checkConfigured,
 }
 

@@ -21,6 +21,9 @@ type Options struct {
 	// CheckSchedule returns what is wrong with an OnCalendar expression. Nil:
 	// expressions are taken as they are.
 	CheckSchedule func(expression string) error
+	// CheckTemplate returns what is wrong with a template of a notification. Nil: they
+	// are taken as they are.
+	CheckTemplate func(text string) error
 }
 
 // Problem is one mistake in a configuration.

@@ -149,7 +149,7 @@ type Copy struct {
 // Notify is somebody who is told. Exactly one kind is set.
 type Notify struct {
 	Name     string   `yaml:"-"`
-	On       Moments  `yaml:"on" doc:"when: any of fail, partial, success, always, recovered; default fail, partial and recovered"`
+	On       Moments  `yaml:"on" doc:"when: any of fail, partial, success, always, recovered; default fail, partial and recovered; of a ping always"`
 	Webhook  *Webhook `yaml:"webhook" doc:"an HTTP request"`
 	Ping     *Ping    `yaml:"ping" doc:"a health check that notices when nothing comes"`
 	Ntfy     *Ntfy    `yaml:"ntfy" doc:"a topic of an ntfy server"`

@@ -214,6 +214,14 @@ func (v *validator) notify(at string, n *Notify) {
 	if len(kinds) != 1 {
 		v.fail(at, "want one of webhook, ping, ntfy and email", "")
 	}
+	for key, text := range map[string]string{"subject": n.Subject, "template": n.Template} {
+		if text == "" || v.o.CheckTemplate == nil {
+			continue
+		}
+		if err := v.o.CheckTemplate(text); err != nil {
+			v.fail(join(at, key), err.Error(), "docs/operations.md has the fields and functions of templates")
+		}
+	}
 }
 
 // patterns checks patterns of one dialect.

@@ -22,7 +22,8 @@ const defaultText = `The {{.What}} of {{line .App}}{{with .Host}} on {{line .}}{
 {{- with .Error}}
 
 Why:    {{line .}}{{end}}
-{{- with .Hint}}
+{{- with .Hint}}{{if not $.Error}}
+{{end}}
 To do:  {{line .}}{{end}}
 
 Began:        {{time .Start}}
