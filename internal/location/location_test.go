@@ -144,6 +144,10 @@ func TestWithEndpoint(t *testing.T) {
 func TestOpen(t *testing.T) {
 	t.Setenv("AWS_ACCESS_KEY_ID", "key")
 	t.Setenv("AWS_SECRET_ACCESS_KEY", "secret")
+	keys := filepath.Join(t.TempDir(), "keys")
+	if err := os.WriteFile(keys, []byte("[off]\naws_access_key_id = a\naws_secret_access_key = b\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	for _, c := range []struct {
 		in   string
 		o    Options
@@ -152,6 +156,9 @@ func TestOpen(t *testing.T) {
 		{t.TempDir(), Options{}, ""},
 		{"s3:http://127.0.0.1:1/bucket/p", Options{}, ""}, // nobody is asked yet
 		{"s3:http://127.0.0.1:1/bucket/p", Options{S3: S3Options{CACert: "/nonexistent.pem"}}, "nonexistent.pem"},
+		{"s3:http://127.0.0.1:1/bucket/p", Options{S3: S3Options{Credentials: "/nonexistent.keys"}}, "credentials"}, // not those of the environment
+		{"s3:http://127.0.0.1:1/bucket/p", Options{S3: S3Options{Credentials: keys, Profile: "off"}}, ""},
+		{"s3:http://127.0.0.1:1/bucket/p", Options{S3: S3Options{Credentials: keys, Profile: "other"}}, "credentials"},
 		{"s3://bucket", Options{S3: S3Options{Style: "odd"}}, "odd"},
 		{"s3://bucket", Options{LimitUpload: -1}, "negative"},
 		{"sftp://nas/p", Options{SFTP: SFTPOptions{Command: []string{"/nonexistent-ssh"}}}, "nonexistent-ssh"},
