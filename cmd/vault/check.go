@@ -68,7 +68,7 @@ that together are all of it, 5% and 1G are another random choice every time.`,
 		}
 		return a.check(ctx, r, o)
 	}
-	return cmd
+	return a.withVerifyApp(cmd)
 }
 
 // distantWorkers is how many goroutines check a distant repository: they wait for

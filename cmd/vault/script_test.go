@@ -25,6 +25,8 @@ func TestMain(m *testing.M) {
 //	newrepo                    init, with the least cost of the key derivation
 //	collect, commits           see programs_test.go
 //	messages                   the last output is JSON lines as in docs/json.schema.json
+//
+// $FIXTURES holds data of real applications.
 func TestScripts(t *testing.T) { testscript.Run(t, scriptParams()) }
 
 func scriptParams() testscript.Params {
@@ -43,6 +45,11 @@ func scriptParams() testscript.Params {
 			e.Setenv("VAULT_PASSWORD", "correct horse")
 			e.Setenv("VAULT_STATE_DIR", filepath.Join(e.WorkDir, "state"))
 			e.Setenv("HOME", filepath.Join(e.WorkDir, "home"))
+			fixtures, err := filepath.Abs("../../internal/app/verify/testdata")
+			e.Setenv("FIXTURES", fixtures)
+			if err != nil {
+				return err
+			}
 			return nil
 		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
