@@ -30,6 +30,9 @@ var doers = map[schedule.Kind]func(a *app, ctx context.Context, f configFlags, n
 		return a.runApps(ctx, runFlags{configFlags: f, copies: []string{name}}, nil)
 	},
 	schedule.Check: (*app).checkConfigured,
+	schedule.Verify: func(a *app, ctx context.Context, f configFlags, name string) error {
+		return a.verifyApp(ctx, verifyAppFlags{configFlags: f, app: name}, nil)
+	},
 }
 
 // scheduleDo is what units and the loop call.

@@ -47,10 +47,7 @@ func scriptParams() testscript.Params {
 			e.Setenv("HOME", filepath.Join(e.WorkDir, "home"))
 			fixtures, err := filepath.Abs("../../internal/app/verify/testdata")
 			e.Setenv("FIXTURES", fixtures)
-			if err != nil {
-				return err
-			}
-			return nil
+			return err
 		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
 			"exits":    exits,

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"vault/internal/app/config"
+	"vault/internal/app/record"
 	"vault/internal/app/verify"
 	"vault/internal/display"
 	"vault/repo"
@@ -106,8 +107,15 @@ func (a *app) verifyApp(ctx context.Context, f verifyAppFlags, args []string) er
 	if len(args) == 1 && args[0] != "latest" {
 		o.ID = args[0]
 	}
+	t := a.teller(c)
+	known, _ := t.Store.Load(o.App) // what is wrong with the record is told when the result is added
 	p := verify.App(ctx, o)
 	a.tellVerified(p)
+	if ctx.Err() == nil {
+		for _, text := range t.End(ctx, p.Activity, known.Get(record.Verify, p.Destination)) {
+			a.ui.warn(o.App, errors.New(text))
+		}
+	}
 	if p.Err == nil {
 		return nil
 	}
