@@ -106,8 +106,8 @@ sim-long: ## a million schedules
 golden: ## write the golden outputs of tests anew; read the diff before you commit it
 	@UPDATE_GOLDEN=1 $(GO) test -count=1 ./...
 
-bench: ## benchmarks of the hot paths
-	@$(GO) test -run '^$$' -bench . -benchmem ./...
+bench: ## one table of every stage and of whole backups, with their fraction of the limit
+	@mkdir -p $(BUILD) && BENCH_TABLE=$(abspath $(BUILD))/bench.txt $(GO) test -count=1 -timeout 60m -run '^TestTable$$' -benchtime 0.3s ./bench && cat $(BUILD)/bench.txt
 
 bench-peers: build ## compare with the restic, borg and kopia on the path (or RESTIC=path): SCALE=1 ROUNDS=3 into docs/benchmarks.md
 	@$(GO) run ./bench/peers -vault $(BUILD)/vault -scale $(SCALE) -rounds $(ROUNDS) -out docs
