@@ -137,7 +137,7 @@ func TestPermission(t *testing.T) {
 	s := mustOpen(t, base+"/repo")
 	defer s.Close()
 	must(t, s.Put(ctx, "config", []byte("config")), s.Put(ctx, "packs/ab/x", nil))
-	for dir := base; dir != "/" && dir != os.TempDir(); dir = filepath.Dir(dir) {
+	for _, dir := range []string{base, filepath.Dir(base)} { // what TempDir has made
 		must(t, os.Chmod(dir, 0o755)) // the way there is open to everyone
 	}
 	// The binary may lie where nobody else can reach it.

@@ -117,7 +117,9 @@ func Start(t testing.TB, o Options) *Server {
 	if s.UID != os.Getuid() {
 		must(t, os.Chown(s.Dir+"/host", s.UID, -1), os.Chown(s.Dir+"/data", s.UID, -1))
 		for d := s.Dir; d != "/" && d != os.TempDir(); d = filepath.Dir(d) {
-			must(t, os.Chmod(d, 0o755))
+			if st, err := os.Stat(d); err == nil && st.Mode().Perm()&0o005 != 0o005 { // what is open to all stays as it is
+				must(t, os.Chmod(d, 0o755))
+			}
 		}
 	}
 	if s.UID == 0 {
