@@ -1,6 +1,7 @@
 package torture
 
 import (
+	"cmp"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -109,7 +110,7 @@ func (w *world) second(t *testing.T) *program {
 	t.Helper()
 	p := newProgram(filepath.Join(disk(t), "copies"), filepath.Join(disk(t), "state"))
 	p.init(t)
-	p.env = append(append(p.env, w.env...), "VAULT_FROM_REPO="+w.url, "VAULT_FROM_PASSWORD=torture")
+	p.env = append(append(p.env, w.env...), "VAULT_FROM_REPO="+cmp.Or(w.url, w.repo), "VAULT_FROM_PASSWORD=torture")
 	return p
 }
 

@@ -24,11 +24,13 @@ func TestTorture(t *testing.T) {
 	seed := uint64(number("TORTURE_SEED", int(time.Now().UnixNano()%1e6)))
 	start := time.Now()
 	w := newWorld(t, disk(t), seed)
+	w.target = w.second(t)
 	for n := 0; n < want; {
 		n = min(n+each, want)
 		w.round(seed+uint64(n)<<20, n)
 		w.quiet(t)
 	}
+	w.allCopied(t)
 	w.end(t)
 	w.tell(seed, time.Since(start))
 }
