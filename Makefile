@@ -39,7 +39,7 @@ DECODERS := internal/wire:FuzzReader \
 timed = @s=$$(date +%s); { $(2); } || { echo "== $(1): FAILED" >&2; exit 1; }; \
 	echo "== $(1): $$(($$(date +%s) - s)) s"
 
-.PHONY: help run build test packages fmt vet cross arm64 race race-all unit lint fuzz fuzz-decoders model sim sim-long golden bench bench-peers bench-large clean torture
+.PHONY: help run build test packages fmt vet cross arm64 race race-all unit lint fuzz fuzz-decoders model sim sim-long e2e golden bench bench-peers bench-large clean torture
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
@@ -102,6 +102,9 @@ sim: ## simulate the real engine under faults; SEED=n replays one schedule
 
 sim-long: ## a million schedules
 	SIM_N=1000000 SIM_MINUTES=100000 $(GO) test -v -count=1 -timeout 0 ./internal/sim
+
+e2e: ## applications from backup to restore on another host; not part of test until all of them hold
+	$(GO) test -tags e2e -count=1 -v -timeout 10m ./internal/app/e2e
 
 golden: ## write the golden outputs of tests anew; read the diff before you commit it
 	@UPDATE_GOLDEN=1 $(GO) test -count=1 ./...

@@ -91,9 +91,10 @@ var floors = map[string]int{
 	"internal/app/health":   6,
 	"internal/app/verify":   6,
 
-	"cmd/vault":   7,
-	"bench":       7,
-	"bench/peers": 8,
+	"internal/app/e2e": 7,
+	"cmd/vault":        7,
+	"bench":            7,
+	"bench/peers":      8,
 }
 
 const ground = -1
