@@ -16,32 +16,45 @@ func (s *session) read(ctx context.Context) error {
 			return err
 		}
 	}
+	s.stored.w = s.w
+	var err error
 	if s.o.Around == nil {
-		return s.capture(ctx)
+		err = s.capture(ctx)
+	} else {
+		err = s.around(ctx)
 	}
-	return s.o.Around(ctx, s.capture)
+	if err != nil {
+		return err
+	}
+	if err := s.w.Flush(); err != nil {
+		return fmt.Errorf("back up: %w", err)
+	}
+	s.stored.next()
+	for i := range s.Backup.Volumes {
+		s.Backup.Volumes[i].BytesStored = s.stored.of(i)
+	}
+	return nil
 }
 
-// capture is the pass that the backup consists of.
+// capture is the pass that the backup consists of. What it has read need not be stored
+// when it returns.
 func (s *session) capture(ctx context.Context) error {
 	began := s.o.Now()
-	stored := &storedByVolume{w: s.w}
-	report, err := archive.Run(ctx, s.options(func(e archive.Event) {
+	o := s.options(func(e archive.Event) {
 		if e.Kind == archive.EventVolume {
-			stored.next()
+			s.stored.next()
 		}
 		s.observe(e)
-	}), s.volumes)
-	if err == nil {
-		err = s.w.Flush()
+	})
+	if s.o.Around != nil && s.o.Patience > 0 {
+		lane := o.NewStore
+		o.NewStore = func() archive.Store { return gaugedStore{lane(), &s.gauge} }
+		o.Reader = gaugedSource{o.Reader, &s.gauge}
 	}
+	report, err := archive.Run(ctx, o, s.volumes)
 	s.Reading = s.o.Now().Sub(began)
 	if err != nil {
 		return fmt.Errorf("back up: %w", err)
-	}
-	stored.next()
-	for i := range report.Volumes {
-		report.Volumes[i].BytesStored = stored.of(i)
 	}
 	s.Backup.Volumes, s.Excluded = report.Volumes, report.Excluded
 	s.Backup.Finished = snapshot.TimeOf(s.o.Now())
@@ -97,9 +110,18 @@ func (s *session) options(observe func(archive.Event)) archive.Options {
 }
 
 func (s *session) observe(e archive.Event) {
-	if s.o.Observe != nil {
+	s.telling.Lock()
+	defer s.telling.Unlock()
+	if s.o.Observe != nil && !s.silent {
 		s.o.Observe(e)
 	}
+}
+
+// silence ends the telling of what is read, which may go on for a while.
+func (s *session) silence() {
+	s.telling.Lock()
+	defer s.telling.Unlock()
+	s.silent = true
 }
 
 // storedByVolume takes the number of bytes stored at the beginning of each

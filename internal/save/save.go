@@ -19,6 +19,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"time"
 
 	"vault/pack"
@@ -49,8 +50,12 @@ type Options struct {
 	// in that pass is not told: the second one will tell it.
 	Prewarm bool
 	// Around is called with the reading of all volumes and must call it once. When it returns an
-	// error nothing is committed. Nil reads.
+	// error nothing is committed. Nil reads. The reading returns soon after the context that it is
+	// given has ended, whatever the store does; not all of it need be stored when it returns.
 	Around func(ctx context.Context, read func(context.Context) error) error
+	// Patience is how long the reading handed to Around may wait without an answer of the
+	// store to anything: then it returns ErrStalled. 0 means that it waits as long as the store does.
+	Patience time.Duration
 	// Judge looks at a backup that was read whole, before it is committed, and may refuse it.
 	Judge func(b *snapshot.Backup) error
 
@@ -127,6 +132,12 @@ type session struct {
 	w       *repo.Writer
 	ended   bool // w has committed, or was asked to
 	volumes []archive.Volume
+	quit    func(cause error) // ends what w waits for
+	gauge   gauge
+	stored  storedByVolume
+
+	telling sync.Mutex // guards silent, and is held while Observe is called
+	silent  bool
 }
 
 func (s *session) warn(about string, err error) {
@@ -182,6 +193,7 @@ func (s *session) attempt(ctx context.Context) error {
 // only while it begins, the signal ends it too.
 func (s *session) begin(ctx context.Context) (end func(), err error) {
 	writing, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
+	s.quit = cancel
 	detach := context.AfterFunc(ctx, func() { cancel(context.Cause(ctx)) })
 	s.w, err = s.r.Begin(writing, repo.WriterOptions{
 		DryRun: s.o.DryRun, Compression: s.o.Compression,
