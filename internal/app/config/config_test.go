@@ -100,6 +100,8 @@ func TestMistakes(t *testing.T) {
 		{"no version", "version: 1\n", "", `the key version is missing`, ""},
 		{"two sources", "{path: /srv/nc/data, ", "{path: /srv/nc/data, command: [a], ", `apps.nextcloud.volumes.data: it comes from path and command at once`, ""},
 		{"no source", "{postgres: {database: nextcloud}, ", "{", `apps.nextcloud.volumes.db: nothing says where it comes from`, ""},
+		{"no database", "{postgres: {database: nextcloud}, ", "{postgres: {user: x}, ", `apps.nextcloud.volumes.db.postgres: want one of database and globals`, ""},
+		{"a database and globals", "{postgres: {database: nextcloud}, ", "{postgres: {database: nextcloud, globals: true}, ", `want one of database and globals`, ""},
 		{"relative path", "path: state/environment", "path: other/environment", `"other/environment" is neither absolute nor below one of the application's roots`, "state, volumes"},
 		{"out of root", "path: state/environment", "path: state/../../etc", `leads out of its root`, ""},
 		{"exclude of a dump", "expect-tail:", "exclude: [a], expect-tail:", `apps.nextcloud.volumes.db.exclude: this goes with directories, not with postgres`, ""},

@@ -188,7 +188,7 @@ type Container struct {
 
 // Postgres is a dump of a PostgreSQL database by pg_dump.
 type Postgres struct {
-	Database string `yaml:"database" need:"yes" doc:"name of the database"`
+	Database string `yaml:"database" doc:"name of the database; needed unless globals is set"`
 	Host     string `yaml:"host" doc:"host, or directory of the socket; default: the usual socket"`
 	Port     int    `yaml:"port" doc:"port"`
 	User     string `yaml:"user" doc:"role"`

@@ -184,6 +184,9 @@ func (v *validator) volume(at string, a *App, vol *Volume) {
 		v.rooted(join(at, "sqlite"), a, vol.SQLite.Path)
 	case "postgres":
 		v.password(join(at, "postgres"), vol.Postgres.Password, false)
+		if (vol.Postgres.Database == "") != vol.Postgres.Globals {
+			v.fail(join(at, "postgres"), "want one of database and globals", "a dump is one database; globals: true is the roles of the whole server")
+		}
 	case "mysql":
 		v.password(join(at, "mysql"), vol.MySQL.Password, false)
 	case "redis":
