@@ -43,6 +43,7 @@ type Quiesce struct {
 	Leave   Phase    `yaml:"leave" need:"yes" doc:"commands that bring it back; also run when enter failed, and may run twice"`
 	Prewarm bool     `yaml:"prewarm" doc:"store everything once before, so that only what changed meanwhile is read while it is at rest"`
 	Timeout Duration `yaml:"timeout" doc:"how long it may be at rest; default 1h"`
+	Store   Duration `yaml:"store-patience" doc:"how long the repository may take nothing while it is at rest, before it is brought back and the run fails; default 2m"`
 }
 
 // Restore says how an application is brought back.

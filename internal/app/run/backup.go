@@ -275,7 +275,7 @@ func (b *backup) options() (save.Options, error) {
 		return so, nil
 	}
 	if q := a.Quiesce; q != nil {
-		so.Prewarm, so.Around = q.Prewarm, b.around
+		so.Prewarm, so.Around, so.Patience = q.Prewarm, b.around, q.Store.Std(defaultPatience)
 		if q.Prewarm {
 			b.o.tell(a.Name, "prewarm", "")
 		}

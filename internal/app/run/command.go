@@ -24,6 +24,7 @@ const skipStatus = 75
 
 const (
 	defaultHookTimeout = time.Hour
+	defaultPatience    = 2 * time.Minute // with a repository, of an application at rest
 	killAfter          = 5 * time.Second // between SIGTERM and SIGKILL
 	maxSaid            = 2 << 10         // bytes of a command's output that are kept
 )
