@@ -1,8 +1,9 @@
-//go:build linux && e2e
+//go:build linux
 
 package e2e
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -10,7 +11,9 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
+	"time"
 
 	"vault/docs/examples"
 	"vault/internal/app/apptest"
@@ -30,6 +33,9 @@ var built = sync.OnceValues(func() (string, error) {
 	}
 	return path, nil
 })
+
+// hangs is how long a program may take, on the slowest of machines.
+const hangs = 5 * time.Minute
 
 // host is a machine: a directory with a home, a state directory, programs and a
 // configuration of its own.
@@ -146,9 +152,16 @@ func (h *host) reconfigure(pairs ...string) {
 // run runs the program, which must end with an exit code, and returns what it prints.
 func (h *host) run(code int, args ...string) string {
 	h.t.Helper()
-	cmd := exec.Command(h.vault, args...)
+	ctx, cancel := context.WithTimeout(context.Background(), hangs)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, h.vault, args...)
+	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGQUIT) } // which prints where its goroutines are
+	cmd.WaitDelay = time.Minute
 	cmd.Env, cmd.Dir = h.env, h.dir
 	out, err := cmd.CombinedOutput()
+	if ctx.Err() != nil {
+		h.t.Fatalf("vault %s has not ended after %v:\n%s", strings.Join(args, " "), hangs, out)
+	}
 	got := 0
 	if exit := (*exec.ExitError)(nil); errors.As(err, &exit) {
 		got = exit.ExitCode()
