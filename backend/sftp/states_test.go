@@ -22,6 +22,7 @@ import (
 
 	"vault/backend"
 	"vault/backend/sftp/sftptest"
+	"vault/internal/porttest"
 )
 
 func listed(t testing.TB, s *Store, prefix string) (names []string) {
@@ -119,7 +120,7 @@ func TestUnreachable(t *testing.T) {
 		{"a file", srv.cfg(base + "/file"), backend.ErrUnreachable, ""},
 		{"below a file", srv.cfg(base + "/file/repo"), backend.ErrUnreachable, ""},
 		{"a link to nowhere", srv.cfg(base + "/dangling"), backend.ErrUnreachable, "mounted"},
-		{"nobody listens", with(func(c *Config) { c.Port = sftptest.FreePort(t) }), backend.ErrUnreachable, "nothing listens"},
+		{"nobody listens", with(func(c *Config) { c.Port = porttest.For(t) }), backend.ErrUnreachable, "nothing listens"},
 		{"no such host", with(func(c *Config) { c.Host = "no-such-host.invalid" }), backend.ErrUnreachable, ""},
 		{"unknown host key", with(func(c *Config) { c.KnownHosts = []string{srv.Dir + "/none"} }), backend.ErrUnreachable, "append this line to " + srv.Dir + "/none: [127.0.0.1]:"},
 		{"no known hosts", with(func(c *Config) { c.KnownHosts = []string{srv.Dir + "/missing"} }), backend.ErrUnreachable, "compare the fingerprint"},

@@ -43,6 +43,7 @@ var floors = map[string]int{
 	"backend/sftp":        1,
 	"backend/s3":          1,
 	"backend/backendtest": 1,
+	"internal/porttest":   1,
 
 	"index":             2,
 	"snapshot":          2,

@@ -11,7 +11,6 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -23,6 +22,8 @@ import (
 
 	"github.com/minio/minio-go/v7"
 	"github.com/minio/minio-go/v7/pkg/credentials"
+
+	"vault/internal/porttest"
 )
 
 // The administrator of every server.
@@ -31,6 +32,10 @@ const (
 	SecretKey = "vault-test-secret"
 	Region    = "us-east-1"
 )
+
+// startTime bounds the start of a server, which takes a second on a machine that is
+// not busy.
+const startTime = 3 * time.Minute
 
 // Options of a server. The zero value is one without versions and users.
 type Options struct {
@@ -82,7 +87,7 @@ func Start(t testing.TB, o Options) *Server {
 		t.Skip(err)
 	}
 	dir := t.TempDir()
-	s := &Server{Root: o.Root, path: path, Addr: freeAddr(t)}
+	s := &Server{Root: o.Root, path: path, Addr: fmt.Sprintf("127.0.0.1:%d", porttest.For(t))}
 	if s.Root == "" {
 		s.Root = mkdir(t, dir, "root")
 	}
@@ -133,12 +138,11 @@ func (s *Server) Restart(t testing.TB) {
 		t.Fatalf("start the S3 server: %v", err)
 	}
 	s.cmd = cmd
-	for range 1000 {
+	for deadline := time.Now().Add(startTime); time.Now().Before(deadline); <-time.After(20 * time.Millisecond) {
 		if resp, err := http.Get(s.Endpoint()); err == nil {
 			resp.Body.Close()
 			return
 		}
-		<-time.After(20 * time.Millisecond)
 	}
 	t.Fatal("the S3 server does not answer")
 }
@@ -171,17 +175,6 @@ func (s *Server) MakeUser(t testing.TB, access, secret string) {
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("make user %s: %v: %s", access, err, out)
 	}
-}
-
-// freeAddr returns a loopback address on which nothing listens.
-func freeAddr(t testing.TB) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
 }
 
 func mkdir(t testing.TB, dir, name string) string {

@@ -19,10 +19,16 @@ import (
 	"time"
 
 	"golang.org/x/crypto/ssh"
+
+	"vault/internal/porttest"
 )
 
 // program is where Debian installs the server, which is not in everybody's PATH.
 const program = "/usr/sbin/sshd"
+
+// startTime bounds the start of a server, which takes a moment on a machine that is
+// not busy.
+const startTime = 3 * time.Minute
 
 // must stops a test whose preparations fail.
 func must(t testing.TB, errs ...error) {
@@ -82,20 +88,11 @@ func Need(t testing.TB) {
 	}
 }
 
-// FreePort returns a port that nobody listens on now.
-func FreePort(t testing.TB) int {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	must(t, err)
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
-}
-
 // Start starts a server and waits until it listens.
 func Start(t testing.TB, o Options) *Server {
 	t.Helper()
 	Need(t)
-	s := &Server{t: t, Dir: o.Base, Port: FreePort(t), UID: os.Getuid()}
+	s := &Server{t: t, Dir: o.Base, Port: porttest.For(t), UID: os.Getuid()}
 	if s.Dir == "" {
 		s.Dir = t.TempDir()
 	}
@@ -170,13 +167,12 @@ func (s *Server) Restart() {
 		s.process.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(s.UID), Gid: 65534}}
 	}
 	must(s.t, s.process.Start())
-	for range 200 {
+	for deadline := time.Now().Add(startTime); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
 		conn, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", s.Port))
 		if err == nil {
 			conn.Close()
 			return
 		}
-		time.Sleep(10 * time.Millisecond)
 	}
 	text, _ := os.ReadFile(s.Dir + "/log")
 	s.t.Fatalf("the server does not listen: %s", text)

@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -14,6 +13,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"vault/internal/porttest"
 )
 
 // nobody runs the servers in tests of root.
@@ -154,29 +155,19 @@ func (s *server) stop() {
 	}
 }
 
-// freePort returns a port that nobody listens on now. Somebody may take it first: who
-// starts a server tries another then.
-func freePort() (int, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return 0, err
-	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port, nil
-}
-
 // onPort starts a server on one port after another.
 func onPort(start func(port int) (*server, error)) (*server, int, error) {
 	var failed []error
 	for range 5 {
-		port, err := freePort()
+		port, release, err := porttest.Keep()
 		if err != nil {
 			return nil, 0, err
 		}
 		s, err := start(port)
 		if err == nil {
-			return s, port, nil
+			return s, port, nil // kept as long as this process lives
 		}
+		release()
 		failed = append(failed, err)
 	}
 	return nil, 0, errors.Join(failed...)
