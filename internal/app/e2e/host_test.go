@@ -195,11 +195,16 @@ func (h *host) backups(repo string) int {
 	return strings.Count(h.run(0, h.at(repo, "backups", "--json")...), `"message_type":"backup"`)
 }
 
-// copyTree makes a copy with all that cp keeps.
-func copyTree(t *testing.T, from, to string) {
+// copyTree makes a copy with all that rsync keeps, but without what patterns of it name.
+func copyTree(t *testing.T, from, to string, without ...string) {
 	t.Helper()
-	if out, err := exec.Command("cp", "-a", from, to).CombinedOutput(); err != nil {
-		t.Fatalf("cp: %v: %s", err, out)
+	apptest.Need(t, "rsync", "rsync")
+	args := []string{"-aXH"}
+	for _, pattern := range without {
+		args = append(args, "--exclude="+pattern)
+	}
+	if out, err := exec.Command("rsync", append(args, from+"/", to+"/")...).CombinedOutput(); err != nil {
+		t.Fatalf("rsync: %v: %s", err, out)
 	}
 }
 
