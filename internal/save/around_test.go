@@ -3,6 +3,8 @@ package save
 import (
 	"context"
 	"errors"
+	"fmt"
+	"io"
 	"strings"
 	"sync"
 	"testing"
@@ -13,7 +15,7 @@ import (
 	"vault/repo"
 )
 
-// held is a store that takes no packs while it is held.
+// held is a store that takes no packs and gives none while it is held.
 type held struct {
 	backend.Backend
 	mu   sync.Mutex
@@ -33,7 +35,8 @@ func (h *held) let() {
 	h.gate = nil
 }
 
-func (h *held) Put(ctx context.Context, name string, data []byte) error {
+// pass waits until the store is held no more.
+func (h *held) pass(ctx context.Context, name string) error {
 	h.mu.Lock()
 	gate := h.gate
 	h.mu.Unlock()
@@ -44,7 +47,21 @@ func (h *held) Put(ctx context.Context, name string, data []byte) error {
 			return ctx.Err()
 		}
 	}
+	return nil
+}
+
+func (h *held) Put(ctx context.Context, name string, data []byte) error {
+	if err := h.pass(ctx, name); err != nil {
+		return err
+	}
 	return h.Backend.Put(ctx, name, data)
+}
+
+func (h *held) Get(ctx context.Context, name string, off, n int64) (io.ReadCloser, error) {
+	if err := h.pass(ctx, name); err != nil {
+		return nil, err
+	}
+	return h.Backend.Get(ctx, name, off, n)
 }
 
 // heldPlace has more to save than may wait in memory for a store that takes nothing.
@@ -110,6 +127,33 @@ func TestStopsAtOnce(t *testing.T) {
 	}
 	if n := p.backups(); n != 0 {
 		t.Errorf("%d backups are visible", n)
+	}
+}
+
+// TestReadsAfterPrewarm: what the pass before has seen is not asked for again, whether
+// it was stored then or long before.
+func TestReadsAfterPrewarm(t *testing.T) {
+	p, h := heldPlace(t)
+	for i := range 300 {
+		p.write(fmt.Sprintf("dir%d/sub/%d", i%7, i), uint64(i), 10)
+	}
+	o := p.options()
+	o.Prewarm = true
+	o.Around = func(ctx context.Context, read func(context.Context) error) error {
+		h.hold()
+		p.write("dir3/new", 3, 1000)
+		err := read(ctx)
+		h.let()
+		return err
+	}
+	for range 2 {
+		p.r = repotest.Open(t, h)
+		report := p.run(o)
+		if report.Outcome != Committed || !report.Backup.Complete() {
+			t.Errorf("%+v", report)
+		}
+		p.same(&report.Backup, "dir3/new")
+		p.write("dir5/new", 5, 1000)
 	}
 }
 

@@ -74,15 +74,18 @@ func (s *session) prewarm(ctx context.Context) error {
 	if len(paths) == 0 {
 		return nil
 	}
-	report, err := archive.Run(ctx, s.options(func(e archive.Event) {
+	o := s.options(func(e archive.Event) {
 		switch e.Kind {
 		case archive.EventProblem, archive.EventNotice, archive.EventItem, archive.EventExcluded:
 		default:
 			s.observe(e)
 		}
-	}), paths)
+	})
+	lane := o.NewStore
+	o.NewStore = func() archive.Store { return keepingStore{lane(), &s.kept} }
+	report, err := archive.Run(ctx, o, paths)
 	if err == nil {
-		err = s.w.Flush() // so that the pages can be read again
+		err = s.w.Flush() // so that pages that were not kept can be read again
 	}
 	if err != nil {
 		return fmt.Errorf("read ahead: %w", err)
@@ -98,7 +101,7 @@ func (s *session) prewarm(ctx context.Context) error {
 func (s *session) options(observe func(archive.Event)) archive.Options {
 	return archive.Options{
 		NewStore:      func() archive.Store { return s.w.Lane() },
-		Reader:        s.w,
+		Reader:        s.reader(),
 		Hasher:        s.r,
 		Chunker:       s.r.Chunker(),
 		Thresholds:    s.r.Params().Trees,
@@ -107,6 +110,14 @@ func (s *session) options(observe func(archive.Event)) archive.Options {
 		Observe:       observe,
 		Now:           s.o.Now,
 	}
+}
+
+// reader gives the trees of parents.
+func (s *session) reader() snapshot.Source {
+	if s.o.Prewarm {
+		return keepingSource{s.w, &s.kept}
+	}
+	return s.w
 }
 
 func (s *session) observe(e archive.Event) {

@@ -134,6 +134,7 @@ type session struct {
 	volumes []archive.Volume
 	quit    func(cause error) // ends what w waits for
 	gauge   gauge
+	kept    kept
 	stored  storedByVolume
 
 	telling sync.Mutex // guards silent, and is held while Observe is called
