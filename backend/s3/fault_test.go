@@ -47,7 +47,10 @@ func faulty(t *testing.T, change func(*Config)) (*Store, *front) {
 // TestTemporary: after a failure that time mends, the same request succeeds.
 func TestTemporary(t *testing.T) {
 	t.Parallel()
-	s, f := faulty(t, func(c *Config) { c.Stall = 200 * time.Millisecond })
+	s, f := faulty(t, nil)
+	cfg := f.config(f.srv, "bucket")
+	cfg.Stall, cfg.Retry.Tries = 200*time.Millisecond, 100 // a busy server may be as slow: so many tries are enough
+	hasty := mustOpen(t, cfg)
 	data := noise(50_000)
 	every := []string{OpPut, OpCreate, OpGet, OpList, OpStat, OpDelete}
 	for i, c := range []struct {
@@ -66,6 +69,10 @@ func TestTemporary(t *testing.T) {
 		{fault{status: 400, code: "BadDigest"}, every[:1]},
 		{fault{status: 409, code: "OperationAborted"}, every[:2]},
 	} {
+		s := s
+		if c.fault.hang {
+			s = hasty
+		}
 		for _, op := range c.ops {
 			name := fmt.Sprintf("packs/%d-%s", i, op)
 			f.do(until(op, 2, c.fault))
@@ -93,7 +100,7 @@ func TestTemporary(t *testing.T) {
 			if op == OpCreate && (c.fault.lose || c.fault.hang) {
 				want = 1 // it has taken effect, which a look tells
 			}
-			if n := f.count(op); n != want {
+			if n := f.count(op); n != want && !(c.fault.hang && n > want) {
 				t.Errorf("%+v of %s: %d requests, want %d", c.fault, op, n, want)
 			}
 		}
@@ -248,7 +255,13 @@ func TestRaceConnections(t *testing.T) {
 	const racers = 16
 	s, f := faulty(t, nil)
 	for round := range 3 {
-		f.do(func(string, int) *fault { return &fault{delay: 50 * time.Millisecond} })
+		together := newMeeting(racers)
+		f.do(func(op string, _ int) *fault {
+			if op != OpCreate {
+				return nil
+			}
+			return &fault{meet: together}
+		})
 		var wg sync.WaitGroup
 		errs := make([]error, racers)
 		for i := range errs {
@@ -263,7 +276,7 @@ func TestRaceConnections(t *testing.T) {
 				t.Error(err)
 			}
 		}
-		if won != 1 || len(f.conns) != racers {
+		if won != 1 || len(f.conns) < racers { // more when the server has closed one with its refusal
 			t.Errorf("%d of %d won over %d connections", won, racers, len(f.conns))
 		}
 	}
@@ -373,21 +386,21 @@ func TestParts(t *testing.T) {
 // goes on.
 func TestStuck(t *testing.T) {
 	t.Parallel()
-	s, f := faulty(t, func(c *Config) {
-		c.Stall, c.Retry.Tries = 300*time.Millisecond, 2
-		c.LimitDownload = 1 << 20
-	})
-	if err := s.Put(bg, "x", noise(2<<20)); err != nil {
+	patient, f := faulty(t, nil)
+	if err := patient.Put(bg, "x", noise(2<<20)); err != nil {
 		t.Fatal(err)
 	}
+	cfg := f.config(f.srv, "bucket")
+	cfg.Stall, cfg.Retry.Tries, cfg.LimitDownload = 300*time.Millisecond, 2, 1<<20
+	s := mustOpen(t, cfg)
 	for _, x := range []fault{{hang: true}, {swallow: true}} {
 		f.do(until("", 99, x))
 		start := time.Now()
-		err := s.Put(bg, "y", noise(12<<20))
+		err := s.Put(bg, "y", noise(12<<20)) // it ends: nobody else does it
 		if !errors.Is(err, backend.ErrUnreachable) || errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("%+v: put: %v", x, err)
 		}
-		if took := time.Since(start); took < 500*time.Millisecond || took > 30*time.Second {
+		if took := time.Since(start); took < 300*time.Millisecond {
 			t.Errorf("%+v: two tries took %v", x, took)
 		}
 		if _, err := s.Get(bg, "x", 0, -1); !errors.Is(err, backend.ErrUnreachable) {
@@ -399,11 +412,21 @@ func TestStuck(t *testing.T) {
 		}
 		cancel()
 	}
+	// Slow progress takes six times as long as a stall may. A busy server may stall
+	// by itself, but not each time.
 	f.do(nil)
-	start := time.Now()
-	mustHold(t, s, "x", noise(2<<20))
-	if took := time.Since(start); took < 1500*time.Millisecond {
-		t.Errorf("2 MiB at 1 MiB/s took %v", took)
+	for tries := 20; ; tries-- {
+		start := time.Now()
+		got, err := backend.ReadAll(bg, s, "x", 1<<30)
+		if took := time.Since(start); err == nil && took < 1500*time.Millisecond {
+			t.Errorf("2 MiB at 1 MiB/s took %v", took)
+		}
+		if err == nil && bytes.Equal(got, noise(2<<20)) {
+			break
+		}
+		if tries == 0 {
+			t.Fatalf("a slow download: %d bytes, %v", len(got), err)
+		}
 	}
 }
 
@@ -413,19 +436,20 @@ func TestBusy(t *testing.T) {
 	s, f := faulty(t, func(c *Config) { c.Connections, c.Retry.Tries = 1, 1 })
 	f.do(until(OpPut, 1, fault{swallow: true}))
 	stuck, stop := context.WithCancel(bg)
-	done := make(chan error)
+	done := make(chan error, 1)
 	go func() { done <- s.Put(stuck, "x", nil) }()
 	for f.count(OpPut) == 0 {
 		time.Sleep(time.Millisecond)
 	}
 	ctx, cancel := context.WithTimeout(bg, 50*time.Millisecond)
 	defer cancel()
-	start := time.Now()
 	if err := s.Put(ctx, "y", nil); !errors.Is(err, context.DeadlineExceeded) || f.count(OpPut) != 1 {
 		t.Errorf("put: %v, %d requests", err, f.count(OpPut))
 	}
-	if took := time.Since(start); took > 2*time.Second {
-		t.Errorf("gave up after %v", took)
+	select {
+	case err := <-done:
+		t.Errorf("it gave up when there was a connection again, after %v", err)
+	default:
 	}
 	stop()
 	if err := <-done; !errors.Is(err, context.Canceled) {

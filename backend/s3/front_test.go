@@ -10,30 +10,30 @@ import (
 	"net/url"
 	"sync"
 	"testing"
-	"time"
 
 	"vault/backend/s3/s3test"
 )
 
 // fault is what a front does to a request on its way to the real server.
 type fault struct {
-	status   int           // answers so, with code, and does not ask the server
-	code     string        // "" is an answer without a body
-	text     string        // a body instead of an error in XML
-	reset    bool          // breaks the connection before the server is asked
-	lose     bool          // asks the server, then breaks the connection
-	cut      int64         // breaks the connection after so many bytes of the answer's body
-	hang     bool          // asks the server, then never answers
-	swallow  bool          // never reads the request, never answers
-	delay    time.Duration // waits before the server is asked
-	dropMeta bool          // removes metadata from the answer
+	status   int      // answers so, with code, and does not ask the server
+	code     string   // "" is an answer without a body
+	text     string   // a body instead of an error in XML
+	reset    bool     // breaks the connection before the server is asked
+	lose     bool     // asks the server, then breaks the connection
+	cut      int64    // breaks the connection after so many bytes of the answer's body
+	hang     bool     // asks the server, then never answers
+	swallow  bool     // never reads the request, never answers
+	meet     *meeting // waits for the others before the server is asked
+	dropMeta bool     // removes metadata from the answer
 }
 
 // front is an HTTP server before the real one. The plan is asked for each
 // request, with its operation and how many of that kind came before; nil passes.
 type front struct {
 	*httptest.Server
-	mu    sync.Mutex // guards what follows
+	srv   *s3test.Server // the real one
+	mu    sync.Mutex     // guards what follows
 	plan  func(op string, n int) *fault
 	seen  map[string]int
 	conns map[string]bool // remote addresses
@@ -45,7 +45,7 @@ func newFront(t testing.TB, srv *s3test.Server) *front {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f := &front{}
+	f := &front{srv: srv}
 	f.do(nil)
 	proxy := &httputil.ReverseProxy{
 		Rewrite: func(r *httputil.ProxyRequest) {
@@ -70,7 +70,7 @@ func newFront(t testing.TB, srv *s3test.Server) *front {
 			io.Copy(io.Discard, r.Body)
 			answer(w, x)
 		default:
-			time.Sleep(x.delay)
+			x.meet.wait(stop)
 			proxy.ServeHTTP(&faultyWriter{ResponseWriter: w, fault: x, stop: stop}, r)
 		}
 	}))
@@ -80,6 +80,32 @@ func newFront(t testing.TB, srv *s3test.Server) *front {
 		f.Close()
 	})
 	return f
+}
+
+// meeting is where requests wait until so many of them are there.
+type meeting struct {
+	mu   sync.Mutex
+	left int
+	all  chan struct{}
+}
+
+func newMeeting(n int) *meeting { return &meeting{left: n, all: make(chan struct{})} }
+
+// wait returns when everybody is there. Those who come later go on at once; a nil
+// meeting waits for nobody.
+func (m *meeting) wait(stop <-chan struct{}) {
+	if m == nil {
+		return
+	}
+	m.mu.Lock()
+	if m.left--; m.left == 0 {
+		close(m.all)
+	}
+	m.mu.Unlock()
+	select {
+	case <-m.all:
+	case <-stop:
+	}
 }
 
 // do makes plan the plan and forgets what was counted.

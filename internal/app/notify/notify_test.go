@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -17,6 +18,7 @@ import (
 
 	"vault/internal/app/config"
 	"vault/internal/app/record"
+	"vault/internal/porttest"
 )
 
 var start = time.Date(2026, 3, 1, 3, 0, 0, 0, time.UTC)
@@ -194,9 +196,8 @@ func TestRetry(t *testing.T) {
 			t.Errorf("%s: %v, want %q", name, failures, c.want)
 		}
 	}
-	gone := newServer(t)
-	gone.Close()
-	targets := map[string]*config.Notify{"x": {Ping: &config.Ping{Address: config.Address{URL: gone.URL + "/secret-path"}}}, "y": {Ping: &config.Ping{Address: config.Address{URL: "ftp://secret-path"}}}}
+	gone := fmt.Sprintf("http://127.0.0.1:%d", porttest.For(t))
+	targets := map[string]*config.Notify{"x": {Ping: &config.Ping{Address: config.Address{URL: gone + "/secret-path"}}}, "y": {Ping: &config.Ping{Address: config.Address{URL: "ftp://secret-path"}}}}
 	failures := sender(targets).Send(t.Context(), []string{"x", "y", "z"}, NewEvent(activity(record.Failed), nil))
 	if len(failures) != 3 || !strings.Contains(failures[0].Error(), "notification x: 127.0.0.1:") || strings.Contains(failures[0].Error()+failures[1].Error(), "secret-path") || failures[2].Target != "z" {
 		t.Errorf("nobody there: %v", failures)
