@@ -48,11 +48,12 @@ func (s *server) place() string {
 	return fmt.Sprintf("%s/data/repo%d", s.Dir, counter.n)
 }
 
-// cfg returns how to get to a place on the server.
+// cfg returns how to get to a place on the server. However busy the machine is, it is
+// not given up.
 func (s *server) cfg(path string) Config {
 	return Config{
 		Host: "127.0.0.1", Port: s.Port, User: s.User, Path: path, Home: s.Dir, ConfigFiles: []string{},
-		Identities: []string{s.Client}, KnownHosts: []string{s.Known(s.Port)}, AgentSocket: "none", Timeout: 10 * time.Second,
+		Identities: []string{s.Client}, KnownHosts: []string{s.Known(s.Port)}, AgentSocket: "none", Timeout: time.Minute, Retries: 30,
 	}
 }
 
