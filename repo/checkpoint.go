@@ -199,7 +199,7 @@ func (w *Writer) keep(ctx context.Context, beside announced, names [][32]byte) e
 		return fmt.Errorf("encode: %w", err)
 	}
 	_, err = w.r.create(ctx, crypto.KindCommit, beside.sid, commitName(beside.sid), payload)
-	w.upload.kept(names, err == nil)
+	w.upload.kept(beside.sid, names, err == nil)
 	if errors.Is(err, errTaken) {
 		return nil // by a collection, which is going to give up this session, too
 	}
@@ -242,11 +242,12 @@ func (u *uploader) unkept() []stored {
 }
 
 // kept takes account of a checkpoint that was made, or perhaps made.
-func (u *uploader) kept(names [][32]byte, sure bool) {
+func (u *uploader) kept(sid crypto.SessionID, names [][32]byte, sure bool) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	if sure {
 		u.pace.count++
+		u.records = append(u.records, commitName(sid))
 	}
 	u.published = slices.DeleteFunc(u.published, func(s stored) bool {
 		if !slices.Contains(names, s.name) {
@@ -285,6 +286,9 @@ func (u *uploader) redescribe(ctx context.Context) error {
 	}
 	u.mu.Lock()
 	u.published = append(u.published, fresh...)
+	for _, s := range fresh {
+		u.records = append(u.records, indexName(s.name))
+	}
 	u.mu.Unlock()
 	return nil
 }

@@ -113,7 +113,7 @@ func create(ctx context.Context, be backend.Backend, o InitOptions, env Env, par
 		return nil, err
 	}
 	dropStaleSlots(ctx, be, head.Repo)
-	r, err := newRepo(be, env, keys, head, params, slot)
+	r, err := newRepo(be, env, keys, config, params, slot)
 	if err != nil || r.env.Ballast <= 0 {
 		return r, err
 	}

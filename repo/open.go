@@ -42,7 +42,7 @@ func Open(ctx context.Context, be backend.Backend, o OpenOptions) (*Repo, error)
 	if err != nil {
 		return nil, damaged(configName, err)
 	}
-	return newRepo(be, o.Env.withDefaults(), keys, f.head, params, slot.ID)
+	return newRepo(be, o.Env.withDefaults(), keys, f.config, params, slot.ID)
 }
 
 // openSlots tries the passphrase on every intact slot. If none opens, that is

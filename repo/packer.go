@@ -103,10 +103,17 @@ type uploader struct {
 	mu        sync.Mutex // guards what follows; not held while the store is asked
 	rows      index.Builder
 	ids       []crypto.ID
-	packs     []pack.ID        // all, of a rescuer
+	packs     []storedPack     // all, in the order in which they were stored
+	records   []string         // names of all index segments and checkpoints, in that order
 	published []stored         // what no checkpoint names
 	doubtful  []*index.Segment // of packs of which nobody knows whether a checkpoint names them
 	pace      pace
+}
+
+// storedPack is a pack that this session has stored.
+type storedPack struct {
+	id   pack.ID
+	size uint32 // bytes
 }
 
 // flushRows is how many blobs an index segment of a running backup has.
@@ -182,9 +189,7 @@ func (u *uploader) store(p *openPack) error {
 // gather indexes a stored pack, and makes a checkpoint when one is due.
 func (u *uploader) gather(f pack.Finished) error {
 	u.mu.Lock()
-	if u.w.rescues {
-		u.packs = append(u.packs, f.ID)
-	}
+	u.packs = append(u.packs, storedPack{f.ID, uint32(len(f.Bytes))})
 	err := u.rows.Add(f.ID, len(f.Bytes), f.Header, f.Directory)
 	if err != nil {
 		u.mu.Unlock()
@@ -224,6 +229,7 @@ func (u *uploader) flushIndex() error {
 	defer u.mu.Unlock()
 	u.w.known.publish(segment, ids)
 	u.published = append(u.published, stored{name, segment})
+	u.records = append(u.records, indexName(name))
 	return nil
 }
 

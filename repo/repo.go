@@ -66,6 +66,7 @@ type Repo struct {
 	be      backend.Backend
 	env     Env
 	keys    *crypto.Keys
+	config  []byte // the object
 	head    crypto.ConfigHead
 	params  Params
 	chunker *chunk.Chunker
@@ -80,13 +81,17 @@ type Repo struct {
 
 // newRepo builds the opened repository from what the config and a key slot
 // gave. It asks the backend nothing.
-func newRepo(be backend.Backend, env Env, keys *crypto.Keys, head crypto.ConfigHead, p Params, slot crypto.SlotID) (*Repo, error) {
+func newRepo(be backend.Backend, env Env, keys *crypto.Keys, config []byte, p Params, slot crypto.SlotID) (*Repo, error) {
+	head, err := crypto.ParseConfigHead(config)
+	if err != nil {
+		return nil, damaged(configName, err)
+	}
 	chunker, err := chunk.New(p.Chunker, chunkerSecret(keys, p))
 	if err != nil {
 		return nil, &StateError{State: Damaged, Object: "config", Err: err}
 	}
 	alone(be, p)
-	r := &Repo{be: be, env: env, keys: keys, head: head, params: p, chunker: chunker, slot: slot}
+	r := &Repo{be: be, env: env, keys: keys, config: config, head: head, params: p, chunker: chunker, slot: slot}
 	r.cache = cache.None()
 	if env.CacheDir != "" {
 		r.cache = cache.Open(env.CacheDir, head.Repo.String(), keys.Cache())

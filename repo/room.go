@@ -80,8 +80,8 @@ func (w *Writer) Discard(ctx context.Context) error {
 	w.fail(errFinished)
 	w.finish()
 	var names []string
-	for _, id := range w.upload.packs {
-		names = append(names, id.Path())
+	for _, p := range w.upload.packs {
+		names = append(names, p.id.Path())
 	}
 	for _, name := range w.Published() {
 		names = append(names, indexName(name))

@@ -124,7 +124,7 @@ func (s *salvage) described() []*index.Segment {
 func (r *Repo) Salvage(ctx context.Context, o SalvageOptions) (*Collection, error) {
 	env := r.env
 	env.CacheDir, env.CacheObjects = "", false
-	bare, err := newRepo(r.be, env, r.keys, r.head, r.params, r.slot)
+	bare, err := newRepo(r.be, env, r.keys, r.config, r.params, r.slot)
 	if err != nil {
 		return nil, err
 	}

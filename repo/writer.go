@@ -110,7 +110,7 @@ func (w *Writer) ID() crypto.SessionID { return w.sid }
 const beatEvery = 2 * time.Minute
 
 // heartbeat puts the session again from time to time, so that a collector
-// sees that this writer is alive.
+// sees that this writer is alive, and looks whether the repository is there.
 func (w *Writer) heartbeat() {
 	for {
 		select {
@@ -125,6 +125,9 @@ func (w *Writer) heartbeat() {
 		}
 		if err != nil && w.ctx.Err() == nil {
 			w.r.env.Warn(sessionName(w.sid), err) // patience ends sooner; safety does not depend on it
+		}
+		if err := w.r.Present(w.ctx); errors.Is(err, ErrVanished) {
+			w.fail(err) // rather now than at the end
 		}
 	}
 }
@@ -218,7 +221,8 @@ func (w *Writer) Published() [][32]byte {
 // Commit makes the backup visible: whole, or not at all. The caller has filled
 // in what the backup is; ID, generation and index segments are set here. The
 // Writer is finished afterwards, whatever the outcome. An error other than
-// ErrKilled and ErrVoid leaves open whether the commit landed.
+// ErrKilled and ErrVoid leaves open whether the commit landed; with ErrVanished
+// it restores nothing.
 func (w *Writer) Commit(b *snapshot.Backup) (*snapshot.Backup, error) {
 	return w.commit(snapshot.CommitBackup, b)
 }
@@ -266,41 +270,6 @@ func (w *Writer) commit(kind snapshot.CommitKind, b *snapshot.Backup) (*snapshot
 		w.salvageSession()
 	}
 	return b, err
-}
-
-// acknowledge looks whether a collection has closed without the commit. A done
-// that is gone when it is read was followed by a newer one.
-func (w *Writer) acknowledge(name string) error {
-	var err error
-	for range reloads {
-		var void bool
-		if void, err = w.void(); err == nil && void {
-			return ErrVoid
-		}
-		if err == nil {
-			return nil
-		}
-		if !isMissing(err) {
-			break
-		}
-	}
-	return fmt.Errorf("%s is stored, but whether it counts is not known: %w", name, err)
-}
-
-func (w *Writer) void() (bool, error) {
-	g, err := w.r.listGC(w.ctx)
-	if err != nil || g.done <= w.session.Generation {
-		return false, err
-	}
-	payload, _, err := w.r.fetch(w.ctx, crypto.KindDone, doneName(g.done))
-	if err != nil {
-		return false, err
-	}
-	d, err := decodeDone(payload)
-	if err != nil {
-		return false, damaged(doneName(g.done), err)
-	}
-	return w.session.Generation < d.N && !d.lists(w.sid), nil
 }
 
 // Abort gives the session up. What was stored stays for the collector.

@@ -52,6 +52,11 @@ func (a *app) backup(ctx context.Context, f backupFlags, args []string) (err err
 		OneFileSystem: f.oneFileSystem, DryRun: f.dryRun, SkipUnchanged: f.skipUnchanged, RequireAll: f.requireAll, Once: f.stdin != "",
 		Items: a.ui.verbose > 0, Observe: b.report.observe, Warn: a.ui.warn, Dead: sessionDead, Keeping: b.keeping,
 	})
+	if errors.Is(err, repo.ErrVanished) {
+		if p, perr := a.place(); perr == nil {
+			err = p.wrap("back up to", err)
+		}
+	}
 	if err != nil {
 		return err
 	}

@@ -106,6 +106,8 @@ func hint(cmd *cobra.Command, code int, err error) string {
 		return "`vault backups` lists what there is"
 	case errors.Is(err, repo.ErrKilled), errors.Is(err, repo.ErrVoid):
 		return "run the backup again: what it stored is found again where it still exists"
+	case errors.Is(err, repo.ErrVanished):
+		return "is it still mounted? `vault status` tells what is there now; a backup that ends like this is not stored"
 	case repo.StateOf(err) == repo.Unsupported:
 		return "install a newer version of vault"
 	}

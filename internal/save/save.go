@@ -176,6 +176,9 @@ func (s *session) attempt(ctx context.Context) error {
 		s.Outcome = Dry
 		return nil
 	case s.o.SkipUnchanged && s.unchanged():
+		if err := s.r.Present(ctx); err != nil { // there is no commit that would tell
+			return fmt.Errorf("look for the repository: %w", err)
+		}
 		s.Outcome = Unchanged
 		return nil
 	}

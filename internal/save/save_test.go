@@ -283,3 +283,28 @@ func (c counted) Open(context.Context) (io.ReadCloser, error) {
 	*c.times++
 	return io.NopCloser(strings.NewReader("CREATE TABLE")), nil
 }
+
+// TestVanished empties the repository while a backup is being read: neither that
+// it was stored nor that it equals its parent may be said then.
+func TestVanished(t *testing.T) {
+	for _, skip := range []bool{false, true} {
+		be, r := repotest.New(t)
+		p := &place{t: t, dir: t.TempDir(), be: be, r: r}
+		p.write("file", 1, 100_000)
+		p.run(p.options())
+		repotest.MustCheck(t, be)
+		o := p.options()
+		o.SkipUnchanged = skip
+		o.Around = func(ctx context.Context, read func(context.Context) error) error {
+			err := read(ctx)
+			for _, name := range repotest.Objects(t, be) {
+				err = errors.Join(err, be.Delete(ctx, name))
+			}
+			return err
+		}
+		report, err := Run(t.Context(), r, o)
+		if !errors.Is(err, repo.ErrVanished) || report.Outcome != 0 {
+			t.Errorf("unchanged ones skipped: %v: outcome %d, error %v", skip, report.Outcome, err)
+		}
+	}
+}
