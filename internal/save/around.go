@@ -14,8 +14,8 @@ import (
 )
 
 // ErrStalled says that the repository took nothing, and gave nothing, for longer
-// than Options.Patience. It matches backend.ErrUnreachable.
-var ErrStalled = fmt.Errorf("the repository did not answer: %w", backend.ErrUnreachable)
+// than Options.Patience. It comes with backend.ErrUnreachable.
+var ErrStalled = errors.New("the repository did not answer")
 
 // errStopped is what a writer is told that nobody waits for any more.
 var errStopped = errors.New("the reading was given up")
@@ -35,7 +35,7 @@ func (s *session) around(ctx context.Context) error {
 		if s.o.Patience > 0 {
 			watch := time.NewTicker(max(s.o.Patience/stallTicks, time.Millisecond))
 			defer watch.Stop()
-			go s.gauge.watch(ctx, watch.C, func() { give(fmt.Errorf("%w for %v", ErrStalled, s.o.Patience)) })
+			go s.gauge.watch(ctx, watch.C, func() { give(fmt.Errorf("%w for %v: %w", ErrStalled, s.o.Patience, backend.ErrUnreachable)) })
 		}
 		select {
 		case err := <-done:

@@ -3,6 +3,7 @@
 package e2e
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -22,9 +23,16 @@ storage_users: {mount_id: mount-%ID}
 
 const serviceScript = `case "$*" in
 *stop*) rm -f running; [ ! -e stop-hook ] || . ./stop-hook ;;
-*start*) touch running ;;
+*start*) touch running; [ ! -e start-hook ] || . ./start-hook ;;
 esac
 `
+
+// nasScript serves SFTP, unless it is dead; hang and revive are what happens to it.
+const (
+	nasScript = "#!/bin/sh\ncd '%s' && [ ! -e dead ] || exit 1\necho $$ >>servers\nexec %s\n"
+	hang      = "touch dead; kill -STOP $(cat servers)\n"
+	revive    = "kill -CONT $(cat servers); rm -f dead\n"
+)
 
 // ocisHost is a host on which the service runs.
 func ocisHost(t *testing.T, repo, id string) *host {
@@ -32,7 +40,7 @@ func ocisHost(t *testing.T, repo, id string) *host {
 	h.program("systemctl", serviceScript)
 	h.write("running", "")
 	server := apptest.Need(t, "sftp-server", "openssh-sftp-server", "/usr/lib/openssh")
-	h.write("bin/nas", "#!/bin/sh\ncd '"+h.dir+"'\nexec "+server+"\n")
+	h.write("bin/nas", fmt.Sprintf(nasScript, h.dir, server))
 	h.must(os.Chmod(h.path("bin/nas"), 0o755))
 	h.configure("ocis", "sftp://backup@nas.example/srv/vault", "sftp://backup@nas.example"+repo+"\n    sftp-command: ["+h.path("bin/nas")+"]",
 		"/var/lib/ocis", h.path("data"), "/etc/ocis", h.path("etc"))
@@ -67,11 +75,20 @@ func fill(h *host) {
 func TestOCIS(t *testing.T) {
 	repo := filepath.Join(t.TempDir(), "repo")
 	old := ocisHost(t, repo, "old")
+	old.reconfigure("{daily: 7, weekly: 4, monthly: 6}", "{last: 9}") // not as the day happens to end
 	fill(old)
 	stop, start := "systemctl stop ocis", "systemctl start ocis"
 	out := old.run(0, "run", "ocis")
 	old.wantText(out, "volume       storage-users (required): complete", "at rest", "volume       ocm (optional)")
 	old.wantCalls(stop, start)
+	// The NAS hangs as long as the service is at rest: it is started again all the same,
+	// and what was read is stored when the NAS is back.
+	old.must(removeAll(old.path("servers")))
+	old.write("stop-hook", hang)
+	old.write("start-hook", revive)
+	old.run(0, "run", "ocis")
+	old.wantCalls(stop, start)
+	old.must(removeAll(old.path("stop-hook"), old.path("start-hook")))
 	saved := t.TempDir()
 	copyTree(t, old.path("data"), saved+"/data")
 	copyTree(t, old.path("etc"), saved+"/etc")
@@ -90,13 +107,14 @@ func TestOCIS(t *testing.T) {
 		t.Error("the service was left at rest")
 	}
 	old.must(removeAll(old.path("stop-hook")))
-	if n := old.backups(repo); n != 1 {
-		t.Errorf("%d backups, want 1", n)
+	if n := old.backups(repo); n != 2 {
+		t.Errorf("%d backups, want 2", n)
 	}
 	// A required volume is missing: nothing is stored, and nothing is touched.
 	old.must(os.Rename(old.path("data/idm"), old.path("idm.away")))
 	old.wantText(old.run(1, "run", "ocis"), "idm")
 	old.wantCalls()
+	old.must(removeAll(old.path("data"), old.path("etc")))
 
 	// Another instance refuses the data of this one.
 	fresh := ocisHost(t, repo, "new")
@@ -127,5 +145,9 @@ func TestOCIS(t *testing.T) {
 	fresh.write("data/storage/users/stray", "x")
 	fresh.run(0, "restore", "--app", "ocis")
 	compare()
+	// The rules of the storage itself find nothing, in the backup and in one of the new host.
+	fresh.run(0, "verify", "--app", "ocis")
+	fresh.run(0, "run", "ocis")
+	fresh.run(0, "verify", "--app", "ocis")
 	fresh.run(0, fresh.at(repo, "check", "--read-data")...)
 }
