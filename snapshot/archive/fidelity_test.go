@@ -262,7 +262,7 @@ func TestSparse(t *testing.T) {
 	o := options(t, m)
 	v, _ := archiveDir(t, o, dir, nil)
 	mustComplete(t, v)
-	if took := time.Since(began); took > 5*time.Second {
+	if took := time.Since(began); took > time.Minute { // who reads zeros needs some minutes
 		t.Errorf("took %v", took)
 	}
 	n := tree(t, m, v.Root)["disk"]

@@ -175,7 +175,7 @@ func TestRoundTrip(t *testing.T) {
 // restoreUnlocked restores once the last user of the database is gone.
 func restoreUnlocked(t *testing.T, f File, data []byte, o RestoreOptions) {
 	t.Helper()
-	deadline := time.Now().Add(time.Minute)
+	deadline := time.Now().Add(3 * time.Minute)
 	for {
 		err := f.Restore(t.Context(), bytes.NewReader(data), o)
 		if err == nil {
