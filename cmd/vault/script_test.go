@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
@@ -26,6 +27,12 @@ func TestMain(m *testing.M) {
 //	collect, commits           see programs_test.go
 //	messages                   the last output is JSON lines as in docs/json.schema.json
 //
+// and the conditions
+//
+//	unprivileged               this is not root
+//	mount                      file systems can be mounted, which not every root may do
+//	attributes                 temporary files can have extended attributes and ACLs
+//
 // $FIXTURES holds data of real applications.
 func TestScripts(t *testing.T) { testscript.Run(t, scriptParams()) }
 
@@ -35,8 +42,13 @@ func scriptParams() testscript.Params {
 		RequireUniqueNames: true,
 		UpdateScripts:      os.Getenv("UPDATE_GOLDEN") != "",
 		Condition: func(cond string) (bool, error) {
-			if cond == "unprivileged" {
+			switch cond {
+			case "unprivileged":
 				return os.Geteuid() != 0, nil
+			case "mount":
+				return mayMount()
+			case "attributes":
+				return haveAttributes()
 			}
 			return false, fmt.Errorf("unknown condition %q", cond)
 		},
@@ -57,6 +69,31 @@ func scriptParams() testscript.Params {
 		},
 	}
 }
+
+// mayMount mounts a file system to see whether that is allowed.
+var mayMount = sync.OnceValues(func() (bool, error) {
+	dir, err := os.MkdirTemp("", "mount")
+	if err != nil {
+		return false, err
+	}
+	defer os.Remove(dir)
+	if exec.Command("mount", "-t", "tmpfs", "-o", "size=1m,mode=700", "tmpfs", dir).Run() != nil {
+		return false, nil
+	}
+	return true, exec.Command("umount", dir).Run()
+})
+
+// haveAttributes sets an attribute and an ACL to see whether there are any.
+var haveAttributes = sync.OnceValues(func() (bool, error) {
+	f, err := os.CreateTemp("", "attributes")
+	if err != nil {
+		return false, err
+	}
+	defer os.Remove(f.Name())
+	defer f.Close()
+	return exec.Command("setfattr", "-n", "user.note", "-v", "x", f.Name()).Run() == nil &&
+		exec.Command("setfacl", "-m", "u:1234:r-x", f.Name()).Run() == nil, nil
+})
 
 func exits(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 2 {
