@@ -112,7 +112,7 @@ func FuzzRestore(f *testing.F) {
 		o := Options{Source: s, Target: target, Overwrite: Policy(how % 4), Delete: how&4 != 0, Verify: how&8 != 0, Sparse: how&16 != 0, Workers: 2,
 			Xattr: func(name string) bool { return name != "security.capability" }}
 		for range 2 {
-			ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+			ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
 			rep, err := Run(ctx, o, []Volume{{Volume: v, Dir: "v"}})
 			cancel()
 			if errors.Is(err, context.DeadlineExceeded) {
