@@ -16,7 +16,7 @@ import (
 
 // appCommands are the commands of configured applications.
 func (a *app) appCommands() []*cobra.Command {
-	return []*cobra.Command{a.runCommand(), a.appsCommand(), a.scheduleCommand(), a.healthCommand()}
+	return []*cobra.Command{a.runCommand(), a.rehearseCommand(), a.appsCommand(), a.scheduleCommand(), a.healthCommand()}
 }
 
 func (a *app) appsCommand() *cobra.Command {

@@ -2,8 +2,8 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"math/rand/v2"
+	"path"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -94,12 +94,41 @@ func (a *app) chosen(ctx context.Context, r *repo.Repo, args []string) (ids []cr
 	return ids, nil
 }
 
+// checkFindings is the error of a check that found something.
+type checkFindings struct {
+	count uint64
+	texts []string // of the first ones
+}
+
+const maxFindingTexts = 20
+
+func (f *checkFindings) add(p check.Problem) {
+	if f.count++; len(f.texts) >= maxFindingTexts {
+		return
+	}
+	about := p.Object
+	if p.Backup != (crypto.SessionID{}) {
+		about = "backup " + p.Backup.Short()
+		if p.Volume != "" {
+			about += ": " + path.Join(p.Volume, p.Path)
+		}
+	}
+	f.texts = append(f.texts, about+": "+oneLine(p.Err.Error()))
+}
+
+// Error says how many there are.
+func (f *checkFindings) Error() string {
+	return "the check found " + display.Count(f.count, "problem")
+}
+
 func (a *app) check(ctx context.Context, r *repo.Repo, o check.Options) error {
 	report := &checkReport{ui: a.ui, start: time.Now()}
 	o.Observe = report.observe
 	m := checkMessage{Type: "summary"}
+	found := &checkFindings{}
 	for p := range check.Run(ctx, r, o) {
 		m.Errors++
+		found.add(p)
 		msg := problemMessage{During: "check", Object: p.Object, Volume: p.Volume, Item: p.Path, Error: problemText{p.Err.Error()}}
 		if p.Backup != (crypto.SessionID{}) {
 			msg.BackupID = p.Backup.String()
@@ -114,8 +143,8 @@ func (a *app) check(ctx context.Context, r *repo.Repo, o check.Options) error {
 	a.ui.message(m)
 	if m.Errors > 0 {
 		return &failure{code: exitProblems, told: a.ui.json,
-			err:  fmt.Errorf("the check found %s", display.Count(m.Errors, "problem")),
-			hint: "restore what you need from backups that the lines above do not name, before changing anything"}
+			err:  found,
+			hint: "restore what you need from backups that are not named, before changing anything"}
 	}
 	a.ui.info("no problems: %s, %s, %s read, in %s\n", display.Count(uint64(m.Packs), "pack"),
 		display.Count(uint64(m.Directories), "directory"), display.Bytes(uint64(m.BytesRead)), display.Duration(time.Since(report.start)))

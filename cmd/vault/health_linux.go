@@ -22,7 +22,8 @@ func (a *app) healthCommand() *cobra.Command {
 		Long: `Health tells for each application how old the last complete backup is, the last
 check of its repository, the last verification and trial restore, and how far
 copies lag behind, each against its schedule and a grace, or against the limits of
-health in the configuration. It exits with 15 if something is late or missing.
+health in the configuration. It exits with 15 if something is late or missing, or
+the last check, verification or trial restore has failed.
 
 It reads what is on record on this machine: it needs no key and opens no
 repository, and may be asked every minute.`,

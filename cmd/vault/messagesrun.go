@@ -97,6 +97,25 @@ type appRestoredMessage struct {
 	Hint     string          `json:"hint,omitempty"`
 }
 
+// appRehearsedMessage is how the trial restore of an application ended.
+type appRehearsedMessage struct {
+	Type          string          `json:"message_type"` // "app_rehearsed"
+	App           string          `json:"app"`
+	Result        string          `json:"result"`
+	Code          int             `json:"code"`
+	Source        string          `json:"source"`
+	BackupID      string          `json:"backup_id,omitempty"`
+	Start         time.Time       `json:"start"`
+	End           time.Time       `json:"end"`
+	Seconds       float64         `json:"seconds_used"`
+	Volumes       []runVolumeInfo `json:"volumes"`
+	Scratch       string          `json:"scratch,omitempty"` // what was kept
+	ScratchBase64 string          `json:"scratch_base64,omitempty"`
+	Messages      []string        `json:"messages,omitempty"`
+	Message       string          `json:"message,omitempty"`
+	Hint          string          `json:"hint,omitempty"`
+}
+
 // appCopiedMessage is how a configured copy of the backups of one application ended.
 type appCopiedMessage struct {
 	Type        string    `json:"message_type"`  // "app_copied"

@@ -24,8 +24,10 @@ repositories:
   wrong: {url: DIR/repo, password-file: DIR/wrong}
   away: {url: "sftp://nobody@127.0.0.1:1/x", sftp-command: ["false"], password-file: DIR/key}
   full: {url: DIR/disk/repo, password-file: DIR/key}
+  broken: {url: DIR/broken, password-file: DIR/key, check: {schedule: weekly, read-data: all}}
 defaults: {to: main, host: web1, notify: [hook]}
 notify: {hook: {on: always, webhook: {url-file: DIR/url}}}
+copies: {tonowhere: {from: main, to: away, apps: [good]}}
 apps:
   good: {volumes: {html: {path: DIR/site}}}
   dumpfails: {volumes: {html: {path: DIR/site}, db: {command: {shell: 'echo half; echo the database is gone >&2; exit 3'}}}}
@@ -35,6 +37,16 @@ apps:
   partial: {volumes: {html: {path: DIR/site}, more: {path: DIR/nothing, class: recommended}}}
   interrupted: {volumes: {html: {path: DIR/site}, db: {command: {shell: 'touch DIR/begun; exec sleep 600'}}}}
   recovered: {volumes: {html: {path: DIR/late}}}
+  notmounted: {volumes: {html: {path: DIR/site}}, preflight: {require-mount: [DIR/site]}}
+  noroom: {volumes: {html: {path: DIR/site}}, preflight: {free-space: {DIR/site: 8000P}}}
+  hookfails: {volumes: {html: {path: DIR/site}}, hooks: {before: [{shell: 'echo not now; exit 5'}]}}
+  skipped: {volumes: {html: {path: DIR/site}}, hooks: {before: [{shell: 'echo nothing to do; exit 75'}]}}
+  leavefails: {volumes: {html: {path: DIR/site}}, quiesce: {enter: ["true"], leave: [{shell: 'echo it does not start; exit 1'}]}}
+  toolong: {timeout: 1s, volumes: {db: {command: [sleep, "600"]}}}
+  shortdump: {volumes: {db: {command: [echo, half], expect-tail: dump complete}}}
+  rehearsal: {volumes: {html: {path: DIR/site}}, rehearse: {check: [{shell: 'echo no rows; exit 1'}]}}
+  verification: {volumes: {db: {command: [echo, half]}}, verify: {sql-tail: {volumes: [db]}}}
+  damaged: {to: broken, volumes: {big: {path: DIR/noise}}}
 `
 
 // receiver is a server that keeps what webhooks tell.
@@ -81,11 +93,12 @@ var variable = []struct {
 }{
 	{regexp.MustCompile(`\d{4}-\d\d-\d\d \d\d:\d\d:\d\d \S+`), "TIME"},
 	{regexp.MustCompile(`(Took: +)[^,\n]+`), "${1}DURATION"},
-	{regexp.MustCompile(`(Backup: +)[0-9a-z]{12},`), "${1}ID,"},
+	{regexp.MustCompile(`(Backup: +)[0-9a-z]{12}\b`), "${1}ID"},
+	{regexp.MustCompile(`at rest for [0-9][^,\n]*`), "at rest for DURATION"},
 	{regexp.MustCompile(`start sftp: .*`), "start sftp: ..."},
 	{regexp.MustCompile(`\nAlso:\n  what was stored so far is used by the next run\n`), ""}, // if there was time to
 	{regexp.MustCompile(`\b[0-9a-f]{12}\b|\b[0-9a-f]{32,64}\b`), "ID"},
-	{regexp.MustCompile(`[0-9.]+ [kKMG]?i?B( new|, at least| free)`), "SIZE$1"},
+	{regexp.MustCompile(`[0-9.]+ [kKMGTPE]?i?B( new|, at least| free|, and)`), "SIZE$1"},
 	{regexp.MustCompile(`(packs|index)/[0-9a-f/]+`), "$1/ID"},
 }
 
@@ -120,7 +133,13 @@ func TestTold(t *testing.T) {
 		}
 	}
 	initialise("repo")
-	kinds := map[string]int{"good": 0, "dumpfails": 1, "unreachable": 14, "wrongkey": 12, "partial": 3, "interrupted": 130, "recovered": 0}
+	initialise("broken")
+	write("noise/x", noiseText(300<<10))
+	kinds := map[string]int{"good": 0, "dumpfails": 1, "unreachable": 14, "wrongkey": 12, "partial": 3, "interrupted": 130, "recovered": 0,
+		"notmounted": 1, "noroom": 1, "hookfails": 1, "skipped": 0, "leavefails": 1, "toolong": 1, "shortdump": 1,
+		"rehearsal": 15, "verification": 15, "damaged": 15, "copy": 14}
+	special := map[string][]string{"rehearsal": {"rehearse", "rehearsal"}, "verification": {"verify", "--app", "verification"}, "damaged": {"schedule", "do", "check", "broken"},
+		"copy": {"run", "--copy", "tonowhere"}}
 	if disk := filepath.Join(dir, "disk"); os.Geteuid() == 0 && os.Mkdir(disk, 0o700) == nil && exec.Command("mount", "-t", "tmpfs", "-o", "size=4m,mode=700", "tmpfs", disk).Run() == nil {
 		t.Cleanup(func() { exec.Command("umount", disk).Run() })
 		initialise("disk/repo")
@@ -129,7 +148,16 @@ func TestTold(t *testing.T) {
 	}
 	for name, want := range kinds {
 		ctx, stop := context.WithCancelCause(t.Context())
+		args := []string{"run", name}
+		if special[name] != nil {
+			args = special[name]
+			if code, out := vault(t, ctx, "run", strings.Replace(name, "copy", "good", 1)); code != 0 {
+				t.Fatalf("%s: at first %d: %s", name, code, out)
+			}
+		}
 		switch name {
+		case "damaged":
+			damagePacks(t, filepath.Join(dir, "broken"))
 		case "recovered":
 			if code, _ := vault(t, ctx, "run", name); code != 1 {
 				t.Fatalf("recovered: at first %d", code)
@@ -145,7 +173,7 @@ func TestTold(t *testing.T) {
 				}
 			}()
 		}
-		code, out := vault(t, ctx, "run", name)
+		code, out := vault(t, ctx, args...)
 		stop(nil)
 		if code != want {
 			t.Errorf("%s: exit code %d, want %d\n%s", name, code, want, out)
@@ -189,6 +217,30 @@ func TestTold(t *testing.T) {
 	}
 	if code, out := vault(t, t.Context(), "check", "-r", filepath.Join(dir, "repo"), "--password-file", filepath.Join(dir, "key")); code != 0 {
 		t.Errorf("check: %d %s", code, out)
+	}
+}
+
+// damagePacks writes zeros into all packs of a repository that are not small.
+func damagePacks(t *testing.T, repo string) {
+	t.Helper()
+	n := 0
+	err := filepath.WalkDir(filepath.Join(repo, "packs"), func(p string, e os.DirEntry, err error) error {
+		if err != nil || e.IsDir() {
+			return err
+		}
+		if i, err := e.Info(); err != nil || i.Size() < 100<<10 {
+			return err
+		}
+		n++
+		b, err := os.ReadFile(p)
+		if err != nil {
+			return err
+		}
+		clear(b[1000:1100])
+		return os.WriteFile(p, b, 0o600)
+	})
+	if err != nil || n == 0 {
+		t.Fatalf("%d packs damaged: %v", n, err)
 	}
 }
 

@@ -10,7 +10,6 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
-	"vault/internal/app/config"
 	apprun "vault/internal/app/run"
 	"vault/internal/display"
 )
@@ -88,12 +87,8 @@ func (a *app) restoreApp(ctx context.Context, f restoreFlags, of restoreAppFlags
 	r.options.DryRun, r.options.NoWait = f.dryRun, of.noWait
 	o := apprun.RestoreOptions{Options: r.options, App: names[0], From: of.from, Host: f.host, Clean: f.delete, Restart: of.restart,
 		AllowPartial: f.allowPartial, OtherIdentity: of.otherIdentity}
-	if of.repository != "" {
-		name, path, _ := strings.Cut(of.repository, "/")
-		if c.Repositories[name] == nil {
-			return usagef("--from-repository: there is no repository %s in %s", display.Name(name), display.Name(c.File))
-		}
-		o.Repo = &config.Destination{Repo: name, Path: path}
+	if o.Repo, err = copyOf(c, of.repository); err != nil {
+		return err
 	}
 	if len(args) == 1 && args[0] != "latest" {
 		o.ID = args[0]

@@ -91,7 +91,7 @@ func (r *appRun) observe(e apprun.Event) {
 		ui.warn(e.App, errors.New(e.Text))
 	case ui.json:
 		ui.message(phaseMessage{Type: "phase", App: e.App, Phase: e.Phase, Text: e.Text})
-	case ui.verbose > 0 || e.Phase == "waiting" || e.Phase == "replay":
+	case ui.verbose > 0 || e.Phase == "waiting" || e.Phase == "replay" || e.Phase == "tidy":
 		ui.info("%s: %-8s %s\n", e.App, e.Phase, display.Line(e.Text))
 	}
 }
@@ -123,6 +123,12 @@ func (r *appRun) explain(err error) (int, string) {
 		return code, "mount it: without it, files would land on the disk below"
 	case errors.Is(err, apprun.ErrNoRoom):
 		return code, "free some space, or lower free-space"
+	case errors.Is(err, apprun.ErrTimeout):
+		return code, "timeout of the application says how long it may take; what was stored so far is used by the next run"
+	case errors.Is(err, apprun.ErrQuiet):
+		return code, "it was brought back; prewarm makes the time at rest shorter, quiesce.timeout allows more of it"
+	case errors.Is(err, apprun.ErrRehearsalTime):
+		return code, "rehearse.timeout says how long it may take; rehearse.volumes restores less"
 	case errors.Is(err, apprun.ErrKeepsNothing):
 		return code, "the backup is stored; check keep"
 	case errors.Is(err, apprun.ErrBusy):

@@ -9,7 +9,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -76,20 +75,6 @@ it did not run is caught up, once. Jobs of one application queue.`,
 	return cmd
 }
 
-// jobs returns what there is to schedule. What this version cannot do is told.
-func (a *app) jobs(c *config.Config) ([]schedule.Job, error) {
-	jobs, err := schedule.Jobs(c)
-	if err != nil {
-		return nil, err
-	}
-	return slices.DeleteFunc(jobs, func(j schedule.Job) bool {
-		if doers[j.Kind] == nil {
-			a.ui.warn(j.ID(), errors.New("this version cannot do that by itself: it is not scheduled"))
-		}
-		return doers[j.Kind] == nil
-	}), nil
-}
-
 // place returns where units go.
 func (f *scheduleFlags) place(c *config.Config) (schedule.Place, error) {
 	file, err := filepath.Abs(c.File)
@@ -132,7 +117,7 @@ func (a *app) units(f *scheduleFlags) (c *config.Config, p schedule.Place, jobs 
 	if p, err = f.place(c); err != nil {
 		return
 	}
-	if jobs, err = a.jobs(c); err != nil {
+	if jobs, err = schedule.Jobs(c); err != nil {
 		return
 	}
 	o := schedule.UnitOptions{Config: p.Config, User: f.user, Writable: []string{p.StateDir}}
@@ -255,7 +240,7 @@ func (a *app) scheduleRun(ctx context.Context, f *scheduleFlags) error {
 	if err != nil {
 		return err
 	}
-	jobs, err := a.jobs(c)
+	jobs, err := schedule.Jobs(c)
 	if err != nil {
 		return err
 	}

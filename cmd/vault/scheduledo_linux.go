@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -20,8 +21,7 @@ import (
 	"vault/repo/check"
 )
 
-// doers do the jobs that are scheduled, by kind. Those of which there is none cannot
-// be scheduled.
+// doers do the jobs that are scheduled, by kind.
 var doers = map[schedule.Kind]func(a *app, ctx context.Context, f configFlags, name string) error{
 	schedule.Run: func(a *app, ctx context.Context, f configFlags, name string) error {
 		return a.runApps(ctx, runFlags{configFlags: f}, []string{name})
@@ -32,6 +32,9 @@ var doers = map[schedule.Kind]func(a *app, ctx context.Context, f configFlags, n
 	schedule.Check: (*app).checkConfigured,
 	schedule.Verify: func(a *app, ctx context.Context, f configFlags, name string) error {
 		return a.verifyApp(ctx, verifyAppFlags{configFlags: f, app: name}, nil)
+	},
+	schedule.Rehearse: func(a *app, ctx context.Context, f configFlags, name string) error {
+		return a.rehearse(ctx, rehearseFlags{configFlags: f}, []string{name})
 	},
 }
 
@@ -56,22 +59,34 @@ func (a *app) teller(c *config.Config) *notify.Teller {
 	return notify.NewTeller(c, stateDir(), agent())
 }
 
+// recordedHost returns what the configuration calls this machine.
+func recordedHost(c *config.Config, app string) string {
+	if conf := c.Apps[app]; conf != nil {
+		return cmp.Or(conf.Host, hostName())
+	}
+	return cmp.Or(c.Defaults.Host, hostName())
+}
+
 // activity does something for applications that is to be on record for each of them
 // and told, and returns how it ended. The activity says what it is.
 func (a *app) activity(ctx context.Context, c *config.Config, apps []string, act record.Activity, do func() error) error {
 	t := a.teller(c)
-	act.Host, act.Start = hostName(), time.Now()
+	act.Host, act.Start = recordedHost(c, ""), time.Now()
 	err := do()
 	act.End, act.Result = time.Now(), record.Success
 	if err != nil {
 		act.Result, act.Error = record.Failed, err.Error()
 		act.ExitCode, act.Hint = a.newAppRun(ctx, c).explain(err)
+		if found := (*checkFindings)(nil); errors.As(err, &found) {
+			act.Messages = found.texts
+		}
 	}
 	var list []record.Activity
 	var before *record.Series
 	for _, name := range apps {
 		one := act
 		one.App = name
+		one.Host = recordedHost(c, name)
 		if r, err := t.Store.Load(name); err == nil && before == nil {
 			if s := r.Get(act.Kind, act.Destination); s != nil {
 				known := *s

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -90,19 +89,15 @@ func (a *app) verifyApp(ctx context.Context, f verifyAppFlags, args []string) er
 	}
 	a.noCache = true
 	r := a.newAppRun(ctx, c)
-	o := verify.Options{Config: c, StateDir: stateDir(), Machine: hostName(), App: names[0], Host: f.host, AllowPartial: f.allowPartial,
+	o := verify.Options{Config: c, StateDir: stateDir(), Machine: recordedHost(c, names[0]), App: names[0], Host: f.host, AllowPartial: f.allowPartial,
 		Baseline: f.baseline, WriteBaseline: f.writeBaseline, Explain: r.explainVerify,
 		Open: func(ctx context.Context, d config.Destination) (*repo.Repo, error) {
 			return a.openDestination(ctx, c, d, false)
 		},
 		Found: func(g verify.Finding, known bool) { a.tellFinding(names[0], g, known) },
 	}
-	if f.repository != "" {
-		name, path, _ := strings.Cut(f.repository, "/")
-		if c.Repositories[name] == nil {
-			return usagef("--from-repository: there is no repository %s in %s", display.Name(name), display.Name(c.File))
-		}
-		o.Repo = &config.Destination{Repo: name, Path: path}
+	if o.Repo, err = copyOf(c, f.repository); err != nil {
+		return err
 	}
 	if len(args) == 1 && args[0] != "latest" {
 		o.ID = args[0]

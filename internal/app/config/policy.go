@@ -115,7 +115,7 @@ type VerifySQLTail struct {
 // Rehearse is a trial restore.
 type Rehearse struct {
 	Schedule Schedule `yaml:"schedule" doc:"when"`
-	Target   string   `yaml:"target" doc:"directory for it; default: a new one below the temporary directory"`
+	Target   string   `yaml:"target" doc:"directory in which a new one is made for it; default: TMPDIR, else /var/tmp"`
 	Volumes  Strings  `yaml:"volumes" doc:"names of volumes; default: all"`
 	Check    Steps    `yaml:"check" doc:"commands that must succeed, in the directory of the restore"`
 	Timeout  Duration `yaml:"timeout" doc:"how long it may take"`

@@ -1,6 +1,7 @@
 // Package health says whether applications are well kept: whether the last complete
 // backup is as young as its schedule promises, and likewise the last check of its
-// repository, the last verification, the last trial restore and the copies.
+// repository, the last verification, the last trial restore and the copies;
+// and whether the last of those checks found anything.
 //
 // The idea. Everything follows from the configuration, the record of what this
 // machine did and the moment; no repository is opened and no key needed, so it may be
@@ -32,6 +33,7 @@ const (
 	Fine    State = "fine"
 	Late    State = "late"
 	Never   State = "never"   // it should have been, and there is no success on record
+	Failed  State = "failed"  // the last check, verification or trial restore went wrong: backups may be of no use
 	Damaged State = "damaged" // the record cannot be read
 	Unknown State = "unknown" // nothing says how often it should be, and there was none
 )
@@ -197,11 +199,21 @@ func aspect(k record.Kind, name string, s *record.Series, p promise, now time.Ti
 		if p.given() {
 			a.State = Never
 		}
-		return a
+		return a.found(k, s)
 	}
 	a.State, a.Last, a.Age = Fine, s.LastSuccess.End, max(0, now.Sub(s.LastSuccess.End))
 	if a.Due = p.due(s.LastSuccess.Start, s.LastSuccess.End); !a.Due.IsZero() && now.After(a.Due) {
 		a.State = Late
+	}
+	return a.found(k, s)
+}
+
+// found takes in what the last activity of a kind has found that does not wait for the
+// next: what is wrong with backups does not get better by being young.
+func (a Aspect) found(k record.Kind, s *record.Series) Aspect {
+	proof := k == record.Check || k == record.Verify || k == record.Rehearsal
+	if proof && s != nil && a.State != Late && s.Last.Result != record.Success && s.Last.Result != record.Skipped {
+		a.State = Failed
 	}
 	return a
 }

@@ -30,14 +30,16 @@ Began:        {{time .Start}}
 Took:         {{duration .Took}}{{if .Quiet}}, at rest for {{duration .Rest}}{{end}}
 Destination:  {{with .Destination}}{{line .}}{{else}}none{{end}}
 {{- if eq .Kind "backup"}}
-Backup:       {{with .BackupID}}{{printf "%.12s" .}}, {{bytes $.BytesAdded}} new{{else}}nothing was stored{{end}}{{end}}
+Backup:       {{with .BackupID}}{{printf "%.12s" .}}, {{bytes $.BytesAdded}} new{{else}}nothing was stored{{end}}
+{{- else}}{{with .BackupID}}
+Backup:       {{printf "%.12s" .}}{{end}}{{end}}
 {{- if ne .Result "success"}}
 Last success: {{if .LastSuccess.IsZero}}never{{else}}{{time .LastSuccess}}{{end}}{{if gt .Failures 1}}; this is failure {{.Failures}} since{{end}}{{end}}
 Exit code:    {{.ExitCode}}
 {{- with .Volumes}}
 
 Volumes:{{range .}}
-  {{line .Name}} ({{.Class}}): {{.State}}, {{count .Files "file"}}, {{bytes .Bytes}}{{with .Message}}: {{line .}}{{end}}{{end}}{{end}}
+  {{line .Name}}{{with .Class}} ({{.}}){{end}}: {{.State}}, {{count .Files "file"}}, {{bytes .Bytes}}{{with .Message}}: {{line .}}{{end}}{{end}}{{end}}
 {{- with .Messages}}
 
 Also:{{range .}}

@@ -88,14 +88,14 @@ func (b *backup) run(ctx context.Context) error {
 	timed, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	if limit := time.Duration(b.app.Timeout); limit > 0 {
-		defer time.AfterFunc(limit, func() { stop(errTimeout) }).Stop()
+		defer time.AfterFunc(limit, func() { stop(ErrTimeout) }).Stop()
 	}
 	b.cancel = stop
 	if err := preflight(timed, b.x, &b.app.Preflight, b.o.DryRun); err != nil {
-		return err
+		return ended(timed, err)
 	}
 	if b.repo, err = b.o.Open(timed, *b.app.To, !b.o.DryRun); err != nil {
-		return err
+		return ended(timed, err)
 	}
 	defer b.repo.Close()
 	k := sourcer{app: b.app, x: b.x, key: dumpKey(b.repo, b.app.Name), beside: filepath.Dir(b.o.Config.File), dry: b.o.DryRun}
@@ -232,6 +232,11 @@ func (b *backup) take(ctx context.Context) error {
 		}
 		return context.Cause(ctx)
 	case save.Refused:
+		if errors.Is(out.Err, save.ErrNothing) { // it says why by volume
+			if err := b.judge(&out.Backup); err != nil {
+				return err
+			}
+		}
 		return out.Err
 	}
 	b.report.Backup = &out.Backup
@@ -313,7 +318,7 @@ func (b *backup) around(ctx context.Context, read func(context.Context) error) e
 		return err
 	}
 	began := b.o.now()
-	timer := time.AfterFunc(q.Timeout.Std(defaultHookTimeout), func() { b.cancel(errQuiet) })
+	timer := time.AfterFunc(q.Timeout.Std(defaultHookTimeout), func() { b.cancel(ErrQuiet) })
 	err := b.x.steps(ctx, "enter", q.Enter.Steps, nil)
 	if err == nil {
 		b.o.tell(b.app.Name, "read", "")

@@ -3,6 +3,7 @@
 package run
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -188,7 +189,11 @@ func ofApp(b *snapshot.Backup) bool {
 
 // begin returns a report of an application.
 func (c *copying) begin(app string) Report {
-	return Report{Activity: record.Activity{App: app, Kind: record.Copy, Destination: c.Copy.Name, Host: c.Host, Start: c.now()}, DryRun: c.DryRun}
+	host := cmp.Or(c.Config.Defaults.Host, c.Host)
+	if a := c.Config.Apps[app]; a != nil {
+		host = cmp.Or(a.Host, c.Host)
+	}
+	return Report{Activity: record.Activity{App: app, Kind: record.Copy, Destination: c.Copy.Name, Host: host, Start: c.now()}, DryRun: c.DryRun}
 }
 
 // one copies the backups of one application.

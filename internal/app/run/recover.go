@@ -35,6 +35,7 @@ func leave(ctx context.Context, x *executor, list config.Steps, extra []string) 
 // A restore that was interrupted is not undone by this: see Restore.
 func Recover(ctx context.Context, o Options, app string) (did bool, err error) {
 	if j, err := readJournal(o.StateDir, app); j == nil && err == nil {
+		o.sweepRehearsal(ctx, app)
 		return false, nil
 	}
 	unlock, err := lockApp(ctx, o.StateDir, app, false, nil)
@@ -50,6 +51,7 @@ func Recover(ctx context.Context, o Options, app string) (did bool, err error) {
 
 // replay is Recover for who holds the lock.
 func (o *Options) replay(ctx context.Context, app string) (did bool, err error) {
+	o.sweepRehearsal(ctx, app)
 	j, err := readJournal(o.StateDir, app)
 	a := o.Config.Apps[app]
 	switch {

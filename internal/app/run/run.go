@@ -57,8 +57,8 @@ var ErrPartial = errors.New("the backup is partial")
 
 // Reasons to end a run.
 var (
-	errTimeout = errors.New("the run took longer than its time-out")
-	errQuiet   = errors.New("the application was at rest for longer than quiesce.timeout")
+	ErrTimeout = errors.New("the run took longer than its time-out")
+	ErrQuiet   = errors.New("the application was at rest for longer than quiesce.timeout")
 )
 
 // LeaveError says that an application could not be brought back from rest. The
@@ -83,6 +83,7 @@ type Report struct {
 	Copied    int              // of CopyApps: backups that were copied
 	Retained  bool             // there was a policy, and it was carried out
 	Planned   []string         // of a dry run: commands whose output would be stored
+	Scratch   string           // of Rehearse: the place that was kept
 	Err       error            // nil for Success and Skipped
 }
 
