@@ -63,6 +63,12 @@ func Wants(n *config.Notify, e Event) bool {
 	if e.Begins {
 		return n.Ping != nil && n.Ping.Start
 	}
+	if e.Idle && !e.Recovered && n.Ping == nil {
+		return false // nothing has happened; a health check wants to hear it
+	}
+	if e.Polled && e.Failures&(e.Failures-1) != 0 && n.Ping == nil {
+		return false // of what fails every few minutes the 1st, 2nd, 4th, 8th ... time is told
+	}
 	on := n.On
 	switch {
 	case len(on) == 0 && n.Ping != nil:

@@ -208,6 +208,9 @@ func TestRetry(t *testing.T) {
 func TestWants(t *testing.T) {
 	mail, ping := &config.Notify{Email: &config.Email{}}, &config.Notify{Ping: &config.Ping{}}
 	bad := &record.Series{Failures: 1}
+	idle, polled := activity(record.Success), activity(record.Failed)
+	idle.Idle, polled.Polled = true, true
+	always := &config.Notify{On: config.Moments{config.OnAlways}}
 	for _, c := range []struct {
 		n    *config.Notify
 		e    Event
@@ -224,7 +227,17 @@ func TestWants(t *testing.T) {
 		{&config.Notify{On: config.Moments{config.OnSuccess}}, NewEvent(activity(record.Partial), nil), false},
 		{&config.Notify{On: config.Moments{config.OnRecovered}}, NewEvent(activity(record.Failed), bad), false},
 		{&config.Notify{On: config.Moments{config.OnRecovered}}, NewEvent(activity(record.Success), bad), true},
-		{&config.Notify{On: config.Moments{config.OnAlways}}, NewEvent(activity(record.Skipped), nil), true},
+		{always, NewEvent(activity(record.Skipped), nil), true},
+		{always, NewEvent(idle, nil), false},
+		{always, NewEvent(idle, bad), true}, // recovered
+		{ping, NewEvent(idle, nil), true},
+		{mail, NewEvent(polled, nil), true}, // the 1st
+		{mail, NewEvent(polled, bad), true},
+		{mail, NewEvent(polled, &record.Series{Failures: 2}), false},
+		{mail, NewEvent(polled, &record.Series{Failures: 3}), true},
+		{mail, NewEvent(polled, &record.Series{Failures: 62}), false},
+		{mail, NewEvent(activity(record.Failed), &record.Series{Failures: 2}), true},
+		{ping, NewEvent(polled, &record.Series{Failures: 2}), true},
 	} {
 		if got := Wants(c.n, c.e); got != c.want {
 			t.Errorf("on %v: %s (recovered %v): %v", c.n.On, c.e.Result, c.e.Recovered, got)

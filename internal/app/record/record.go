@@ -4,7 +4,8 @@
 //
 // The idea. There is one small JSON file an application in the state directory,
 // apps/NAME.json: for each kind of activity and destination the last result, the
-// last success and the failures since, and a bounded history of all. A file is
+// last success and the failures since, and a bounded history of all, in which none
+// crowds out the others. A file is
 // replaced durably and in one step, and changed under a lock, so that activities of
 // one application may end at the same time. Decoding is strict and bounded.
 //
@@ -73,6 +74,8 @@ type Activity struct {
 	Error       string    `json:"error,omitempty"`
 	Hint        string    `json:"hint,omitempty"`
 	Messages    []string  `json:"messages,omitempty"` // what else somebody should know
+	Idle        bool      `json:"idle,omitempty"`     // a success for which there was nothing to do
+	Polled      bool      `json:"polled,omitempty"`   // begun every few minutes, in case that there is something to do
 }
 
 // Volume is what became of one volume.
@@ -151,8 +154,7 @@ func (r *Record) Add(a Activity) {
 			s.LastStored = &a
 		}
 	}
-	r.History = append(r.History, a)
-	r.History = r.History[max(0, len(r.History)-MaxHistory):]
+	r.remember(a)
 	if len(r.Series) > MaxSeries { // destinations that are long gone
 		slices.SortFunc(r.Series, func(a, b Series) int { return b.Last.End.Compare(a.Last.End) })
 		r.Series = r.Series[:MaxSeries]

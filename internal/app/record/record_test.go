@@ -82,6 +82,54 @@ func TestBounds(t *testing.T) {
 	}
 }
 
+// TestHistory: what is asked every few minutes, or fails so often, does not crowd out
+// the rest.
+func TestHistory(t *testing.T) {
+	r := Record{Version: version, App: "web"}
+	add := func(k Kind, destination string, result Result, idle bool, at int) {
+		a := activity(result, at)
+		a.Kind, a.Destination, a.Idle = k, destination, idle
+		r.Add(a)
+	}
+	count := func(k Kind, destination string) (n int) {
+		for _, a := range r.History {
+			if a.Kind == k && a.Destination == destination {
+				n++
+			}
+		}
+		return n
+	}
+	for i := range 10 {
+		add(Backup, "main", Success, false, 1000*i)
+		add(Copy, "off", Success, false, 1000*i+1)
+		for j := range 90 {
+			add(Copy, "off", Success, true, 1000*i+2+j)
+			add(Copy, "other", Success, true, 1000*i+2+j)
+		}
+	}
+	if b, c, o := count(Backup, "main"), count(Copy, "off"), count(Copy, "other"); b != 10 || c != 20 || o != 1 {
+		t.Errorf("%d backups, %d copies off, %d others; want 10, 20, 1", b, c, o)
+	}
+	if last := r.History[len(r.History)-1]; !last.Idle || last.Start != r.Get(Copy, "other").Last.Start {
+		t.Errorf("the last is %+v", last)
+	}
+	for i := range 500 {
+		add(Copy, "off", Failed, false, 20000+i)
+	}
+	if b, c := count(Backup, "main"), count(Copy, "off"); len(r.History) != MaxHistory || b != 10 || c != MaxHistory-11 {
+		t.Errorf("%d results, %d backups, %d copies", len(r.History), b, c)
+	}
+	for i := range 500 { // and the other way round
+		add(Backup, "main", Success, false, 30000+i)
+	}
+	if b, c := count(Backup, "main"), count(Copy, "off"); b < 49 || c < 49 || count(Copy, "other") != 1 {
+		t.Errorf("%d backups, %d copies", b, c)
+	}
+	if err := r.check(); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestTogether(t *testing.T) {
 	s := In(t.TempDir())
 	var wg sync.WaitGroup

@@ -193,7 +193,8 @@ func (c *copying) begin(app string) Report {
 	if a := c.Config.Apps[app]; a != nil {
 		host = cmp.Or(a.Host, c.Host)
 	}
-	return Report{Activity: record.Activity{App: app, Kind: record.Copy, Destination: c.Copy.Name, Host: host, Start: c.now()}, DryRun: c.DryRun}
+	return Report{Activity: record.Activity{App: app, Kind: record.Copy, Destination: c.Copy.Name, Host: host, Start: c.now(),
+		Polled: c.Copy.After != "" && c.Config.Apps[c.Copy.After] == nil}, DryRun: c.DryRun}
 }
 
 // one copies the backups of one application.
@@ -211,6 +212,9 @@ func (c *copying) one(ctx context.Context, app string) Report {
 	return r
 }
 
+// transfer copies what the target lacks and is to keep. Where a backup turns out to be
+// damaged, the policy is asked again without it: what it stood for may be there in
+// another one.
 func (c *copying) transfer(ctx context.Context, r *Report) error {
 	var list []*snapshot.Backup
 	for _, b := range c.backups {
@@ -221,7 +225,7 @@ func (c *copying) transfer(ctx context.Context, r *Report) error {
 	if len(list) == 0 {
 		c.notice(r, "the source has no backup of it")
 	}
-	to := transfer.Options{Backups: list, DryRun: c.DryRun, Now: c.Now, Observe: c.Transfer,
+	to := transfer.Options{DryRun: c.DryRun, Now: c.Now, Observe: c.Transfer,
 		Warn: func(about string, err error) { c.notice(r, about+": "+err.Error()) }}
 	if text := c.Config.Repositories[c.Copy.To.Repo].Compression; text != "" {
 		level, err := pack.ParseLevel(text)
@@ -236,24 +240,49 @@ func (c *copying) transfer(ctx context.Context, r *Report) error {
 			c.fold(ctx, r)
 		}
 	}
-	done, err := transfer.Run(ctx, c.dst, c.src, to)
-	r.BytesAdded, r.BytesStored = uint64(done.Total.Added), uint64(done.Total.Stored)
-	r.Copied = done.Count(transfer.Copied)
-	for _, k := range done.Copies {
-		if k.Outcome == transfer.Copied || k.Outcome == transfer.Present {
-			r.BackupID = k.Backup.ID.String()
+	var all []transfer.Copy
+	for choice := (choice{policy: c.Copy.Keep.Policy(), now: c.now(), source: c.src.ID()}); ; {
+		there, err := c.dst.Backups(ctx)
+		if err != nil {
+			return ended(ctx, fmt.Errorf("target %s: %w", DestinationName(*c.Copy.To), err))
 		}
-	}
-	if err != nil {
-		if ctx.Err() != nil && (done.Kept || r.Copied > 0) {
-			c.notice(r, "what was stored so far is used by the next run")
+		if to.Backups, err = choice.next(r.App, list, there); err != nil || len(to.Backups) == 0 {
+			if err == nil {
+				break
+			}
+			return err
 		}
-		return ended(ctx, err)
+		done, err := transfer.Run(ctx, c.dst, c.src, to)
+		all = append(all, done.Copies...)
+		c.count(r, &done)
+		if err != nil {
+			if ctx.Err() != nil && (done.Kept || r.Copied > 0) {
+				c.notice(r, "what was stored so far is used by the next run")
+			}
+			return ended(ctx, err)
+		}
+		choice.take(done.Copies)
 	}
 	if r.Copied > 0 {
 		c.fold(ctx, r)
 	}
-	return c.judge(&done)
+	return c.judge(&transfer.Report{Copies: all})
+}
+
+// count takes into the report what a transfer has done.
+func (c *copying) count(r *Report, done *transfer.Report) {
+	r.BytesAdded += uint64(done.Total.Added)
+	r.BytesStored += uint64(done.Total.Stored)
+	r.Copied += done.Count(transfer.Copied)
+	var newest *snapshot.Backup
+	for _, k := range done.Copies {
+		if k.Outcome == transfer.Copied || k.Outcome == transfer.Present {
+			newest = k.Backup
+		}
+	}
+	if newest != nil && (r.Backup == nil || newest.Time.Compare(r.Backup.Time) > 0) {
+		r.Backup, r.BackupID = newest, newest.ID.String()
+	}
 }
 
 // judge says what is missing after a transfer that went through.
@@ -313,6 +342,7 @@ func (c *copying) end(ctx context.Context, r *Report, err error) {
 	if c.DryRun || r.App == "" || c.StateDir == "" || errors.Is(err, ErrBusy) {
 		return
 	}
+	r.Idle = err == nil && r.Copied == 0 && r.Forgotten == 0
 	before := c.known(r.Activity)
 	if kerr := record.In(c.StateDir).Add(r.Activity); kerr != nil {
 		c.notice(r, kerr.Error())

@@ -348,6 +348,7 @@ func (b *bringing) hooks(ctx context.Context, old *Journal) error {
 	switch {
 	case b.leaveErr != nil:
 	case err != nil && touched: // the next restore goes on
+		b.notice(fmt.Sprintf("the application is half restored, and will not be backed up: vault restore --app %s goes on where it stopped", display.Name(b.app.Name)))
 		b.journal.Finally = nil
 		if jerr := writeJournal(b.o.StateDir, b.journal); jerr != nil {
 			b.notice(jerr.Error())
