@@ -11,6 +11,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -162,12 +163,23 @@ func mounted(t *testing.T, kind string) place {
 		}
 		args = []string{"-t", kind, "-o", "loop", image, dir}
 	}
-	if out, err := exec.Command("mount", args...).CombinedOutput(); err != nil {
-		missing(t, "mount %s: %v\n%s", strings.Join(args, " "), err, out)
+	// Others take loop devices and give them back: one that seems to be free may be gone.
+	for deadline := time.Now().Add(2 * time.Minute); ; time.Sleep(100 * time.Millisecond) {
+		out, err := exec.Command("mount", args...).CombinedOutput()
+		if err == nil {
+			break
+		}
+		if !strings.Contains(string(out), "loop") || time.Now().After(deadline) {
+			missing(t, "mount %s: %v\n%s", strings.Join(args, " "), err, out)
+		}
 	}
 	// A mount with -o loop detaches its device when it is unmounted.
 	t.Cleanup(func() {
-		if err := unix.Unmount(dir, 0); err != nil {
+		err := unix.Unmount(dir, 0)
+		for deadline := time.Now().Add(time.Minute); err == unix.EBUSY && time.Now().Before(deadline); err = unix.Unmount(dir, 0) {
+			time.Sleep(10 * time.Millisecond) // somebody looks at every mount now and then
+		}
+		if err != nil {
 			t.Errorf("unmount %s: %v", dir, err)
 			unix.Unmount(dir, unix.MNT_DETACH)
 		}

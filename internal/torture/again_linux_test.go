@@ -38,7 +38,9 @@ func TestKilledBackupGoesOn(t *testing.T) {
 		again := killed + stored - whole
 		fmt.Printf("torture: killed with %d MB of %d stored; %d prunes later the next run stored %d MB: %d MB again, %.1f %%\n",
 			killed/1e6, int64(whole)/1e6, prunes, stored/1e6, again/1e6, float64(again)/float64(killed)*100)
-		if again > whole/5 {
+		// At most three packs of 17 MB are stored and in no checkpoint: one that is being
+		// kept, and those of two uploads beside it. Without checkpoints it would be wait.
+		if again > whole/4 {
 			t.Errorf("%d bytes were stored again, of %d", again, killed)
 		}
 		p.must(t, 0, "prune")
@@ -68,7 +70,7 @@ func (p *program) feed(t *testing.T, fed, wait int64) int64 {
 	cmd := p.pipe(in, "backup", "--stdin", "data")
 	must(t, cmd.Start())
 	go io.Copy(feeder, stream(fed)) // never closed: it cannot end by itself
-	deadline := time.Now().Add(2 * time.Minute)
+	deadline := time.Now().Add(10 * time.Minute)
 	for p.stored(t, "packs").bytes < wait {
 		if time.Now().After(deadline) {
 			cmd.Process.Kill()

@@ -19,7 +19,7 @@ import (
 )
 
 // hang is how long a process may take before it counts as hanging.
-const hang = 3 * time.Minute
+const hang = 8 * time.Minute
 
 // program starts processes of vault on one repository. Its methods may be
 // called from several goroutines.

@@ -241,19 +241,24 @@ func TestServerRestarts(t *testing.T) {
 			p.must(t, 0, "check", "--read-data")
 
 			// The client is killed after its first checkpoint.
-			must(t, os.WriteFile(big, block(12, 60<<20), 0o600))
-			before := p.stored(t, "commits").objects
-			half := make(chan struct{})
-			go func() {
-				defer close(half)
-				for p.stored(t, "commits").objects == before {
-					time.Sleep(20 * time.Millisecond)
+			for tries := uint64(0); ; tries++ { // it may be through before anybody looks
+				must(t, os.WriteFile(big, block(12+tries, 60<<20), 0o600))
+				before := p.stored(t, "commits").objects
+				half := make(chan struct{})
+				go func() {
+					defer close(half)
+					for p.stored(t, "commits").objects == before {
+						time.Sleep(20 * time.Millisecond)
+					}
+				}()
+				o, err := p.run(fate{signal: syscall.SIGKILL, when: half}, "backup", "big="+big, "--json", "--limit-upload", "6M")
+				must(t, err)
+				if o.died != 0 {
+					break
 				}
-			}()
-			o, err := p.run(fate{signal: syscall.SIGKILL, when: half}, "backup", "big="+big, "--json", "--limit-upload", "6M")
-			must(t, err)
-			if o.died == 0 {
-				t.Fatalf("it was not killed: %v", o)
+				if tries == 5 {
+					t.Fatalf("it was not killed: %v", o)
+				}
 			}
 			at := p.stored(t, "packs").bytes
 			p.must(t, 0, "backup", "big="+big, "--json")
