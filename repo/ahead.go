@@ -72,7 +72,8 @@ func (w *windows) fetchAhead(run []*window) {
 }
 
 // nextRun claims the first window of the queue and its neighbours there. A
-// single window between two of them is read along.
+// single window between two of them is read along; and where the pack is read
+// from front to back, so are the windows that follow, which will be hinted next.
 func (w *windows) nextRun() []*window {
 	for len(w.queue) > 0 && (w.queue[0].state != windowQueued || w.queue[0].wants == 0) {
 		if x := w.queue[0]; x.state == windowQueued {
@@ -87,32 +88,31 @@ func (w *windows) nextRun() []*window {
 	head := w.queue[0]
 	w.queue = w.queue[1:]
 	w.start(head)
-	run := []*window{head}
-	grow := func(step int64) {
-		for at := int64(head.key.number) + step; at >= 0 && len(run) < maxRun; at += step {
-			x, gap := w.at[windowKey{head.key.pack, uint32(at)}], (*window)(nil)
-			if x == nil {
-				if x = w.at[windowKey{head.key.pack, uint32(at + step)}]; x == nil || x.state != windowQueued {
-					return
-				}
-				gap = &window{key: windowKey{head.key.pack, uint32(at)}, size: windowSize, seq: w.seq}
-				at += step
-			}
-			if x.state != windowQueued || !w.trim(2*windowSize) {
-				return
-			}
-			if gap != nil {
-				w.at[gap.key] = gap
-				w.start(gap)
-				run = append(run, gap)
-			}
-			w.start(x)
-			run = append(run, x)
-		}
-	}
-	grow(1)
-	grow(-1)
+	length := w.follow(head.key)
+	run := w.grow([]*window{head}, 1, length)
+	run = w.grow(run, -1, 0)
 	slices.SortFunc(run, func(a, b *window) int { return cmp.Compare(a.key.number, b.key.number) })
+	w.ended(run, max(length, uint32(len(run))))
+	return run
+}
+
+// grow adds the queued windows on one side of the first of run, and those that
+// are not while there are fewer than fresh.
+func (w *windows) grow(run []*window, step int64, fresh uint32) []*window {
+	head := run[0].key
+	for at := int64(head.number) + step; at >= 0 && len(run) < maxRun && w.trim(2*windowSize); at += step {
+		key := windowKey{head.pack, uint32(at)}
+		x := w.next(key, run[0].packSize, len(run) < int(fresh))
+		if x == nil {
+			beyond := w.at[windowKey{head.pack, uint32(at + step)}]
+			if w.at[key] != nil || beyond == nil || beyond.state != windowQueued {
+				break
+			}
+			x = w.add(key, run[0].packSize)
+		}
+		w.start(x)
+		run = append(run, x)
+	}
 	return run
 }
 

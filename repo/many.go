@@ -37,6 +37,9 @@ func (r *Repo) Prefetch(ctx context.Context, kind crypto.BlobKind, ids ...crypto
 	}
 }
 
+// Distant reports whether the store is one where Prefetch fetches ahead.
+func (r *Repo) Distant() bool { return r.reader.windows != nil }
+
 // locate returns the location that Get tries first.
 func locate(ix *index.Index, kind crypto.BlobKind, id crypto.ID) (index.Location, bool) {
 	for loc := range ix.Lookup(id) {

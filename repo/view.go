@@ -242,6 +242,10 @@ func (r *Repo) atOnce() int {
 	return 1
 }
 
+// segmentsAtOnce is the same for index segments, which can be large: each is in
+// memory two or three times while it is opened.
+func (r *Repo) segmentsAtOnce() int { return min(r.atOnce(), 6) }
+
 // wantCommits misses commits that the newest done lists: what they refer to is
 // no garbage because they are lost.
 func (v *view) wantCommits() error {
@@ -330,19 +334,27 @@ func (r *Repo) loadIndex(ctx context.Context, v, old *view) error {
 		}
 	}
 	v.segments = make(map[[32]byte]*index.Segment, len(names))
-	list := make([]*index.Segment, 0, len(names))
-	for _, name := range sorted(names, compare32) {
+	inOrder := sorted(names, compare32)
+	unread := slices.DeleteFunc(slices.Clone(inOrder), func(name [32]byte) bool { return old.segments[name] != nil })
+	for i, got := range each(ctx, r.segmentsAtOnce(), unread, r.readSegment) {
+		switch {
+		case got.err == nil:
+			v.segments[unread[i]] = got.value
+		case v.tolerate(got.err):
+		default:
+			return got.err
+		}
+	}
+	list := make([]*index.Segment, 0, len(inOrder))
+	for _, name := range inOrder {
 		s := old.segments[name]
 		if s == nil {
-			var err error
-			if s, err = r.readSegment(ctx, name); v.tolerate(err) {
-				continue
-			} else if err != nil {
-				return err
-			}
+			s = v.segments[name]
 		}
-		v.segments[name] = s
-		list = append(list, s)
+		if s != nil { // it is not damaged
+			v.segments[name] = s
+			list = append(list, s)
+		}
 	}
 	v.index = index.New(list...)
 	return nil

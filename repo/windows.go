@@ -21,7 +21,7 @@ const (
 	windowSize   = 256 << 10
 	maxRun       = 16       // windows that one request asks for ahead of need
 	windowMemory = 32 << 20 // bytes of windows that are kept, wanted ones first
-	fetchers     = 6        // requests ahead of need at once
+	fetchers     = 8        // requests ahead of need at once
 	staleAfter   = 1 << 12  // hints after which one that was not taken up is given up
 	maxRuns      = 64       // packs whose sequential reading is remembered
 )
@@ -67,16 +67,17 @@ const (
 )
 
 type window struct {
-	key   windowKey
-	size  int
-	seq   uint64 // of its first hint
-	state windowState
-	wants int // hinted segments that have not been read
-	users int // readers that wait for it or copy from it
-	data  []byte
-	err   error
-	done  chan struct{} // closed when it is loaded or has failed
-	place *list.Element // in wanted or idle
+	key      windowKey
+	packSize uint32
+	size     int
+	seq      uint64 // of its first hint
+	state    windowState
+	wants    int // hinted segments that have not been read
+	users    int // readers that wait for it or copy from it
+	data     []byte
+	err      error
+	done     chan struct{} // closed when it is loaded or has failed
+	place    *list.Element // in wanted or idle
 }
 
 // sequence is how a pack is being read: where the last request ended and how
@@ -187,28 +188,49 @@ func (w *windows) extend(s span, end uint32, claimed []*window) []*window {
 	if claimed[len(claimed)-1].key.number+1 != end {
 		return claimed
 	}
-	last := (s.packSize + windowSize - 1) / windowSize
-	run := uint32(1)
-	if q, ok := w.runs[s.pack]; ok && q.next == claimed[0].key.number {
-		run = min(2*q.run, maxRun)
-	}
 	start := claimed[0].key.number
-	for i := end; i < last && i-start < maxRun; i++ {
-		x := w.at[windowKey{s.pack, i}]
-		if x == nil && i-start < run && w.room() {
-			x = w.add(windowKey{s.pack, i}, s.packSize)
-		}
-		if x == nil || x.state != windowQueued || !w.room() {
+	run := w.follow(windowKey{s.pack, start})
+	for i := end; i-start < maxRun && w.room(); i++ {
+		x := w.next(windowKey{s.pack, i}, s.packSize, i-start < run)
+		if x == nil {
 			break
 		}
 		w.start(x)
 		claimed = append(claimed, x)
 	}
+	w.ended(claimed, run)
+	return claimed
+}
+
+// follow returns how many windows a request that begins at a window should ask
+// for: one, or twice as many as the one that ended before it.
+func (w *windows) follow(at windowKey) uint32 {
+	if q, ok := w.runs[at.pack]; ok && q.next == at.number {
+		return min(2*q.run, maxRun)
+	}
+	return 1
+}
+
+// ended notes where a request ends, for follow.
+func (w *windows) ended(claimed []*window, run uint32) {
+	last := claimed[len(claimed)-1].key
 	if len(w.runs) >= maxRuns {
 		clear(w.runs)
 	}
-	w.runs[s.pack] = sequence{next: claimed[len(claimed)-1].key.number + 1, run: run}
-	return claimed
+	w.runs[last.pack] = sequence{next: last.number + 1, run: run}
+}
+
+// next returns the window of a key if it is queued - or made on the spot if that
+// is called for and it lies in the pack - and nil otherwise.
+func (w *windows) next(key windowKey, packSize uint32, fresh bool) *window {
+	x := w.at[key]
+	if x == nil && fresh && int64(key.number)*windowSize < int64(packSize) {
+		x = w.add(key, packSize)
+	}
+	if x == nil || x.state != windowQueued {
+		return nil
+	}
+	return x
 }
 
 func (w *windows) room() bool { return w.bytes+windowSize <= windowMemory || w.trim(windowSize) }
@@ -216,7 +238,7 @@ func (w *windows) room() bool { return w.bytes+windowSize <= windowMemory || w.t
 // add makes a window, which is not loaded.
 func (w *windows) add(key windowKey, packSize uint32) *window {
 	size := min(windowSize, int64(packSize)-int64(key.number)*windowSize)
-	x := &window{key: key, size: int(size), seq: w.seq}
+	x := &window{key: key, packSize: packSize, size: int(size), seq: w.seq}
 	w.at[key] = x
 	return x
 }

@@ -40,6 +40,11 @@ type dir struct {
 	// leftovers are temporary names that it had and the backup has not yet named.
 	leftovers map[string]struct{}
 
+	// announced counts the subdirectories that the source was told of and the
+	// walker has not come to; for more, it looks from the name more on.
+	announced int
+	more      string
+
 	// symlinks wait until everything else is done. If there are too many,
 	// the listing is read again instead.
 	symlinks []*snapshot.Node

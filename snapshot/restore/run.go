@@ -34,6 +34,7 @@ type run struct {
 	places map[string]struct{}
 
 	batches chan batch
+	lead    lead // of the walker before the workers
 	spans   chan *span
 	workers sync.WaitGroup
 
@@ -68,6 +69,7 @@ type volume struct {
 type batch struct {
 	dir   *dir
 	nodes []*snapshot.Node
+	bytes int // of memory, about
 }
 
 // worker is the scratch memory of one goroutine.
@@ -80,7 +82,7 @@ type worker struct {
 
 func newRun(ctx context.Context, opts Options) *run {
 	r := &run{opts: opts, owners: newOwners(opts.NumericIDs, opts.Owners), dirs: newDirCache(descriptorLimit()),
-		batches: make(chan batch, 64), spans: make(chan *span), kinds: make(map[string]uint64)}
+		batches: make(chan batch, maxLead), spans: make(chan *span), kinds: make(map[string]uint64)}
 	r.ctx, r.stop = context.WithCancelCause(ctx)
 	r.uid, r.gid = ownIDs()
 	r.groups, _ = os.Getgroups()
@@ -230,6 +232,7 @@ func (r *run) work() {
 			for _, n := range b.nodes {
 				w.entry(b.dir, n)
 			}
+			r.lead.give(b.bytes)
 			w.done(b.dir)
 		}
 	}

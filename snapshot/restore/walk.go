@@ -32,6 +32,7 @@ func (w *worker) walk(root *dir) {
 	flush := func() {
 		if len(todo.nodes) > 0 {
 			todo.dir.pending.Add(1)
+			w.lead.take(todo.bytes)
 			w.batches <- todo
 		}
 		todo = batch{}
@@ -43,6 +44,7 @@ func (w *worker) walk(root *dir) {
 			stack = stack[:len(stack)-1]
 		}
 	}
+	w.announceTrees(root, "")
 	_, err := tree.Next() // the root
 	for err == nil && !w.cancelled() {
 		n, err := tree.Next()
@@ -73,7 +75,10 @@ func (w *worker) walk(root *dir) {
 		if n.Type == snapshot.Directory {
 			c, enter := w.descend(d, n, selected)
 			stack = append(stack, c)
-			if !enter {
+			w.passed(d, n)
+			if enter {
+				w.announceTrees(c, "")
+			} else {
 				tree.SkipDir()
 			}
 			continue
@@ -91,6 +96,7 @@ func (w *worker) walk(root *dir) {
 			todo = batch{dir: d, nodes: make([]*snapshot.Node, 0, batchEntries)}
 		}
 		todo.nodes = append(todo.nodes, n)
+		todo.bytes += footprint(n)
 	}
 	leave(0)
 }
