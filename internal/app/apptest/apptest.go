@@ -85,6 +85,14 @@ func Dir() (string, error) {
 	return dir, err
 }
 
+// duplicate copies a directory with its owners and modes.
+func duplicate(from, to string) error {
+	if out, err := exec.Command("cp", "-a", from, to).CombinedOutput(); err != nil {
+		return fmt.Errorf("copy %s: %w: %s", from, err, out)
+	}
+	return nil
+}
+
 // server is a process that tests talk to.
 type server struct {
 	cmd  *exec.Cmd

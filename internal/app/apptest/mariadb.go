@@ -21,30 +21,59 @@ type MariaDBServer struct {
 	Password string
 }
 
-var mariadb = sync.OnceValues(startMariaDB)
+// mariadb are the servers of this process.
+var mariadb = [2]func() (*MariaDBServer, error){sync.OnceValues(startMariaDB), sync.OnceValues(startMariaDB)}
 
 // MariaDB returns the server of this process.
 func MariaDB(t testing.TB) *MariaDBServer {
 	t.Helper()
+	return oneMariaDB(t, 0)
+}
+
+// OtherMariaDB returns a second one: that of another host.
+func OtherMariaDB(t testing.TB) *MariaDBServer {
+	t.Helper()
+	return oneMariaDB(t, 1)
+}
+
+func oneMariaDB(t testing.TB, which int) *MariaDBServer {
+	t.Helper()
 	Need(t, "mariadbd", "mariadb-server", "/usr/sbin")
 	Need(t, "mariadb", "mariadb-client")
-	s, err := mariadb()
+	s, err := mariadb[which]()
 	if err != nil {
 		t.Fatalf("start MariaDB: %v", err)
 	}
 	return s
 }
 
+// installation is a directory of data that servers get a copy of.
+var installation = sync.OnceValues(func() (string, error) {
+	dir, err := Dir()
+	if err != nil {
+		return "", err
+	}
+	data := filepath.Join(dir, "data")
+	if out, err := command(dir, "mariadb-install-db", "--no-defaults", "--datadir="+data, "--auth-root-authentication-method=normal",
+		"--skip-test-db", "--innodb-log-file-size=8M").CombinedOutput(); err != nil {
+		return "", fmt.Errorf("mariadb-install-db: %w: %s", err, out)
+	}
+	return data, nil
+})
+
 func startMariaDB() (*MariaDBServer, error) {
+	made, err := installation()
+	if err != nil {
+		return nil, err
+	}
 	dir, err := Dir()
 	if err != nil {
 		return nil, err
 	}
 	s := &MariaDBServer{Socket: filepath.Join(dir, "s"), User: "root"}
 	data := filepath.Join(dir, "data")
-	if out, err := command(dir, "mariadb-install-db", "--no-defaults", "--datadir="+data, "--auth-root-authentication-method=normal",
-		"--skip-test-db", "--innodb-log-file-size=8M").CombinedOutput(); err != nil {
-		return nil, fmt.Errorf("mariadb-install-db: %w: %s", err, out)
+	if err := duplicate(made, data); err != nil {
+		return nil, err
 	}
 	cmd := command(dir, "/usr/sbin/mariadbd", "--no-defaults", "--datadir="+data, "--socket="+s.Socket, "--skip-networking",
 		"--pid-file="+filepath.Join(dir, "pid"), "--innodb-flush-log-at-trx-commit=0", "--innodb-log-file-size=8M", "--innodb-buffer-pool-size=16M")

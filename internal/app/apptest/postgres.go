@@ -25,43 +25,86 @@ type PostgresServer struct {
 	Password string // of that user
 }
 
-var postgres = sync.OnceValues(startPostgres)
+// postgres are the servers of this process.
+var postgres = [2]func() (*PostgresServer, error){sync.OnceValues(startPostgres), sync.OnceValues(startPostgres)}
 
-const debianPlace = "/usr/lib/postgresql/*/bin"
+const (
+	debianPlace = "/usr/lib/postgresql/*/bin"
+
+	postgresUser     = "keeper"
+	postgresPassword = "a secret 'with quotes"
+)
 
 // Postgres returns the server of this process.
 func Postgres(t testing.TB) *PostgresServer {
 	t.Helper()
+	return onePostgres(t, 0)
+}
+
+// OtherPostgres returns a second one: that of another host.
+func OtherPostgres(t testing.TB) *PostgresServer {
+	t.Helper()
+	return onePostgres(t, 1)
+}
+
+func onePostgres(t testing.TB, which int) *PostgresServer {
+	t.Helper()
 	Need(t, "initdb", "postgresql", debianPlace)
 	Need(t, "psql", "postgresql-client")
-	s, err := postgres()
+	s, err := postgres[which]()
 	if err != nil {
 		t.Fatalf("start PostgreSQL: %v", err)
 	}
 	return s
 }
 
-func startPostgres() (*PostgresServer, error) {
+// cluster is a directory of data that servers get a copy of: copying takes less time
+// than initdb.
+var cluster = sync.OnceValues(func() (string, error) {
+	bin, err := postgresBin()
+	if err != nil {
+		return "", err
+	}
+	dir, err := Dir()
+	if err != nil {
+		return "", err
+	}
+	data, secret := filepath.Join(dir, "data"), filepath.Join(dir, "secret")
+	if err := os.WriteFile(secret, []byte(postgresPassword), 0o644); err != nil {
+		return "", err
+	}
+	if out, err := command(dir, filepath.Join(bin, "initdb"), "-D", data, "-U", postgresUser, "--pwfile="+secret, "-N", "-E", "UTF8", "--locale=C",
+		"--auth-local=trust", "--auth-host=scram-sha-256").CombinedOutput(); err != nil {
+		return "", fmt.Errorf("initdb: %w: %s", err, out)
+	}
+	hba := "local all nobody peer\nlocal all all trust\nhost all all 127.0.0.1/32 scram-sha-256\n"
+	return data, os.WriteFile(filepath.Join(data, "pg_hba.conf"), []byte(hba), 0o644)
+})
+
+func postgresBin() (string, error) {
 	found, err := filepath.Glob(filepath.Join(debianPlace, "initdb"))
 	if err != nil || len(found) == 0 {
-		return nil, fmt.Errorf("no initdb in %s: %w", debianPlace, err)
+		return "", fmt.Errorf("no initdb in %s: %w", debianPlace, err)
 	}
-	bin := filepath.Dir(found[len(found)-1])
+	return filepath.Dir(found[len(found)-1]), nil
+}
+
+func startPostgres() (*PostgresServer, error) {
+	bin, err := postgresBin()
+	if err != nil {
+		return nil, err
+	}
+	made, err := cluster()
+	if err != nil {
+		return nil, err
+	}
 	dir, err := Dir()
 	if err != nil {
 		return nil, err
 	}
-	s := &PostgresServer{Socket: dir, User: "keeper", Password: "a secret 'with quotes"}
-	data, secret := filepath.Join(dir, "data"), filepath.Join(dir, "secret")
-	if err := os.WriteFile(secret, []byte(s.Password), 0o644); err != nil {
-		return nil, err
-	}
-	if out, err := command(dir, filepath.Join(bin, "initdb"), "-D", data, "-U", s.User, "--pwfile="+secret, "-N", "-E", "UTF8", "--locale=C",
-		"--auth-local=trust", "--auth-host=scram-sha-256").CombinedOutput(); err != nil {
-		return nil, fmt.Errorf("initdb: %w: %s", err, out)
-	}
-	hba := "local all nobody peer\nlocal all all trust\nhost all all 127.0.0.1/32 scram-sha-256\n"
-	if err := os.WriteFile(filepath.Join(data, "pg_hba.conf"), []byte(hba), 0o644); err != nil {
+	s := &PostgresServer{Socket: dir, User: postgresUser, Password: postgresPassword}
+	data := filepath.Join(dir, "data")
+	if err := duplicate(made, data); err != nil {
 		return nil, err
 	}
 	_, s.Port, err = onPort(func(port int) (*server, error) {

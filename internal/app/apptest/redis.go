@@ -20,13 +20,25 @@ type RedisServer struct {
 	Password string
 }
 
-var redis = sync.OnceValues(startRedis)
+// redis are the servers of this process.
+var redis = [2]func() (*RedisServer, error){sync.OnceValues(startRedis), sync.OnceValues(startRedis)}
 
 // Redis returns the server of this process.
 func Redis(t testing.TB) *RedisServer {
 	t.Helper()
+	return oneRedis(t, 0)
+}
+
+// OtherRedis returns a second one: that of another host.
+func OtherRedis(t testing.TB) *RedisServer {
+	t.Helper()
+	return oneRedis(t, 1)
+}
+
+func oneRedis(t testing.TB, which int) *RedisServer {
+	t.Helper()
 	Need(t, "redis-server", "redis-server")
-	s, err := redis()
+	s, err := redis[which]()
 	if err != nil {
 		t.Fatalf("start Redis: %v", err)
 	}

@@ -67,10 +67,9 @@ type executor struct {
 // environ is this process's environment without its secrets, and what is known of
 // the run.
 func (x *executor) environ(phase string, own config.Environment, extra []string) []string {
-	hide := append([]string{"VAULT_PASSWORD", "VAULT_NEW_PASSWORD", "VAULT_FROM_PASSWORD"}, x.hide...)
 	env := slices.DeleteFunc(os.Environ(), func(pair string) bool {
 		name, _, _ := strings.Cut(pair, "=")
-		return slices.Contains(hide, name)
+		return slices.Contains(x.hide, name)
 	})
 	env = append(env, x.base...)
 	env = append(env, "VAULT_APP="+x.app, "VAULT_PHASE="+phase)

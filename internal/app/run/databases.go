@@ -61,7 +61,7 @@ func readSecret(name string) ([]byte, error) {
 
 // runner returns how the programs of a database are run.
 func (k *sourcer) runner(e *config.Exec) (r appsource.Runner, err error) {
-	r.Env = k.app.Environment.List()
+	r.Env = append(k.x.blank(), k.app.Environment.List()...)
 	if e == nil {
 		return r, nil
 	}
@@ -138,7 +138,7 @@ func (k *sourcer) redis(ctx context.Context, s *source) error {
 	keys := redis.Keys{Server: redis.Server{Address: c.Address, User: c.User, Password: password, Database: c.Database}, Key: c.Key, Pattern: c.Pattern}
 	s.volume.Source, s.preflight = keys, keys.Preflight
 	s.load = func(ctx context.Context, src snapshot.Source, root *snapshot.Node, clean bool) error {
-		_, err := keys.Restore(ctx, src, root, redis.RestoreOptions{Replace: how.Replace || clean})
+		_, err := keys.Restore(ctx, src, root, redis.RestoreOptions{Replace: how.Replace || clean, Clean: clean})
 		return err
 	}
 	return nil

@@ -121,11 +121,7 @@ func (o *Options) executor(a *config.App) *executor {
 	if a.To != nil {
 		x.base = append(x.base, "VAULT_DESTINATION="+DestinationName(*a.To))
 	}
-	for _, r := range o.Config.Repositories {
-		if r.PasswordEnv != "" {
-			x.hide = append(x.hide, r.PasswordEnv)
-		}
-	}
+	x.hide = secretNames(o.Config)
 	x.said = func(phase, command string) { o.tell(a.Name, phase, command) }
 	x.warn = func(message string) { o.warn(a.Name, message) }
 	x.partial = x.warn

@@ -162,7 +162,7 @@ func (k *sourcer) rooted(path string) (resolved string, root *config.Root, rest 
 func (k *sourcer) command(s *source) {
 	c := s.Command
 	s.stream = true
-	s.volume.Source = checked(s.Volume, archive.Command{Argv: c.Argv(), Env: append(k.app.Environment.List(), c.Env.List()...), Dir: c.Dir})
+	s.volume.Source = checked(s.Volume, archive.Command{Argv: c.Argv(), Env: append(append(k.x.blank(), k.app.Environment.List()...), c.Env.List()...), Dir: c.Dir})
 }
 
 // engine is a container engine and its owner.

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -109,8 +110,11 @@ func TestExecutor(t *testing.T) {
 	t.Setenv("VAULT_PASSWORD", "secret")
 	t.Setenv("MY_KEY", "secret")
 	dir := t.TempDir()
+	secretive := &config.Config{Repositories: map[string]*config.Repository{"main": {Password: config.Password{PasswordEnv: "MY_KEY"}}},
+		Apps: map[string]*config.App{"other": {Volumes: map[string]*config.Volume{"db": {Postgres: &config.Postgres{Password: config.Password{PasswordEnv: "DB_KEY"}}}}}}}
+	t.Setenv("DB_KEY", "secret")
 	var said, warned, partial []string
-	x := &executor{app: "web", base: []string{"LANG=C"}, hide: []string{"MY_KEY"}, timeout: time.Minute,
+	x := &executor{app: "web", base: []string{"LANG=C"}, hide: secretNames(secretive), timeout: time.Minute,
 		said: func(p, c string) { said = append(said, p+" "+c) }, warn: func(m string) { warned = append(warned, m) }, partial: func(m string) { partial = append(partial, m) }}
 	ctx := context.Background()
 	sh := func(script string) config.Command { return config.Command{Shell: script} }
@@ -130,6 +134,9 @@ func TestExecutor(t *testing.T) {
 	}
 	if strings.Contains(string(b), "secret") {
 		t.Error("the environment has secrets")
+	}
+	if got := x.blank(); !slices.Equal(got, []string{"DB_KEY=", "MY_KEY=", "VAULT_PASSWORD="}) {
+		t.Errorf("programs of databases get %q", got)
 	}
 	var failed *CommandError
 	fails := sh("echo out; echo err >&2; exit 3")

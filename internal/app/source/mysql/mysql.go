@@ -4,9 +4,12 @@ package mysql
 
 import (
 	"context"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
+	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -101,7 +104,6 @@ type access struct {
 	Server
 	run     source.Runner
 	private *source.Private // nil if there is no file
-	file    string
 }
 
 func (s Server) access() (*access, error) {
@@ -111,17 +113,44 @@ func (s Server) access() (*access, error) {
 	case len(s.Runner.Prefix) > 0:
 		a.run.Env = append(slices.Clone(a.run.Env), "MYSQL_PWD="+s.Password)
 	default:
-		var err error
-		if a.private, err = source.MakePrivate(s.TempDir, s.Runner.As); err != nil {
-			return nil, err
-		}
-		text := "[client]\npassword=" + quoteOption(s.Password) + "\n"
-		if a.file, err = a.private.File("my.cnf", []byte(text), s.Runner.As); err != nil {
-			a.close()
+		if err := a.write(); err != nil {
 			return nil, err
 		}
 	}
 	return a, nil
+}
+
+// write makes the file with the password. A program reads ~/.my.cnf after it, so it
+// takes the place of that: what the user's file says comes first, and the password
+// cannot be another than the one that was given.
+func (a *access) write() (err error) {
+	if a.private, err = source.MakePrivate(a.TempDir, a.Runner.As); err != nil {
+		return err
+	}
+	var text string
+	if own := filepath.Join(a.home(), ".my.cnf"); filepath.IsAbs(own) && !strings.ContainsAny(own, "\r\n") {
+		if st, err := os.Stat(own); err == nil && st.Mode().IsRegular() {
+			text = "!include " + own + "\n"
+		}
+	}
+	text += "[client]\npassword=" + quoteOption(a.Password) + "\n"
+	if _, err = a.private.File(".my.cnf", []byte(text), a.Runner.As); err != nil {
+		return errors.Join(err, a.close())
+	}
+	a.run.Env = append(slices.Clone(a.run.Env), "HOME="+a.private.Path)
+	return nil
+}
+
+// home returns where the program would look for ~/.my.cnf.
+func (a *access) home() string {
+	for _, env := range [][]string{a.run.Environ(), os.Environ()} {
+		for _, pair := range slices.Backward(env) {
+			if dir, ok := strings.CutPrefix(pair, "HOME="); ok {
+				return dir
+			}
+		}
+	}
+	return ""
 }
 
 func (a *access) close() error {
@@ -134,9 +163,6 @@ func (a *access) close() error {
 // argv returns the arguments of a program with those that say where the server is.
 func (a *access) argv(programs []string, args ...string) ([]string, error) {
 	var first []string
-	if a.file != "" {
-		first = append(first, "--defaults-extra-file="+a.file) // which must be the first
-	}
 	for _, o := range [][2]string{{"host", a.Host}, {"socket", a.Socket}, {"user", a.User}} {
 		if o[1] != "" {
 			first = append(first, "--"+o[0]+"="+o[1])
@@ -212,8 +238,7 @@ func (d Dump) Restore(ctx context.Context, in io.Reader, o RestoreOptions) error
 		if slices.Contains(systemDatabases, strings.ToLower(d.Database)) {
 			return fmt.Errorf("restore database %q: a database of the server itself is not dropped", d.Database)
 		}
-		name := "`" + strings.ReplaceAll(d.Database, "`", "``") + "`"
-		if err := d.execute(ctx, "DROP DATABASE IF EXISTS "+name+"; CREATE DATABASE "+name+";", ""); err != nil {
+		if err := d.execute(ctx, anew(d.Database), ""); err != nil {
 			return fmt.Errorf("recreate: %w", err)
 		}
 	}
@@ -225,6 +250,18 @@ func (d Dump) Restore(ctx context.Context, in io.Reader, o RestoreOptions) error
 		return fmt.Errorf("restore database %q: the dump is empty: %w", d.Database, err)
 	}
 	return nil
+}
+
+// anew returns the statements that drop a database and make it anew, with the character
+// set and collation that it had. They are not in a dump.
+func anew(database string) string {
+	name := "`" + strings.ReplaceAll(database, "`", "``") + "`"
+	text := "CONVERT(X'" + hex.EncodeToString([]byte(database)) + "' USING utf8mb4)" // in whatever mode the server reads strings
+	create := "CREATE DATABASE " + name
+	return "SET @vault_new = (SELECT CONCAT(' CHARACTER SET ', default_character_set_name, ' COLLATE ', default_collation_name)" +
+		" FROM information_schema.schemata WHERE schema_name = " + text + ");\n" +
+		"SET @vault_new = CONCAT(CONVERT(X'" + hex.EncodeToString([]byte(create)) + "' USING utf8mb4), IFNULL(@vault_new, ''));\n" +
+		"DROP DATABASE IF EXISTS " + name + ";\nPREPARE vault_new FROM @vault_new;\nEXECUTE vault_new;\n"
 }
 
 var systemDatabases = []string{"mysql", "information_schema", "performance_schema", "sys"}

@@ -190,7 +190,7 @@ func TestStopsInTheMiddle(t *testing.T) {
 // private.
 func TestPasswordIsNoArgument(t *testing.T) {
 	dir := t.TempDir()
-	fake := "#!/bin/sh\necho \"$@\" >>" + dir + "/args\nf=${1#--defaults-extra-file=}\nstat -c %a \"$f\" >>" + dir + "/modes\ncat \"$f\" >>" + dir + "/seen\n"
+	fake := "#!/bin/sh\necho \"$@\" >>" + dir + "/args\nf=$HOME/.my.cnf\nstat -c %a \"$f\" >>" + dir + "/modes\ncat \"$f\" >>" + dir + "/seen\n"
 	for _, name := range []string{"mariadb", "mariadb-dump"} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(fake), 0o755); err != nil {
 			t.Fatal(err)
@@ -227,5 +227,68 @@ func TestAs(t *testing.T) {
 	}
 	if _, err := drain(t.Context(), d); err != nil {
 		t.Error(err)
+	}
+}
+
+// A file of options of whoever runs the program gives what was not said, and cannot
+// take the place of the password that was.
+func TestOptionFile(t *testing.T) {
+	p := newPlace(t)
+	home := t.TempDir()
+	t.Setenv("HOME", home)
+	text := "[client]\nuser=keeper\npassword=wrong\n[mariadb-dump]\npassword=wrong\nskip-extended-insert\n"
+	if err := os.WriteFile(filepath.Join(home, ".my.cnf"), []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	d := p.dump()
+	d.User = ""
+	if err := d.Preflight(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	dump, err := drain(t.Context(), d)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := bytes.Count(dump, []byte("INSERT INTO `visits`")); n != 3000 {
+		t.Errorf("%d statements insert 3000 rows: the file was not read", n)
+	}
+	d.Password = "" // then the file's counts
+	if _, err := drain(t.Context(), d); err == nil || !strings.Contains(err.Error(), "Access denied") {
+		t.Errorf("with the password of the file: %v", err)
+	}
+}
+
+// A database that is made anew has the character set of the old one, and one without
+// tables comes back.
+func TestRecreateKeeps(t *testing.T) {
+	p := newPlace(t)
+	const name = "kept ` 'x\\"
+	quoted := "`" + strings.ReplaceAll(name, "`", "``") + "`"
+	p.SQL(t, "", "CREATE DATABASE "+quoted+" CHARACTER SET latin2 COLLATE latin2_czech_cs")
+	t.Cleanup(func() { p.SQL(t, "", "DROP DATABASE IF EXISTS "+quoted) })
+	p.SQL(t, "", "CREATE DATABASE bare")
+	t.Cleanup(func() { p.SQL(t, "", "DROP DATABASE bare") })
+	d := p.dump()
+	d.Database = "bare"
+	dump, err := drain(t.Context(), d)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const set = "SELECT @@character_set_database, @@collation_database"
+	usual := p.SQL(t, "bare", set)
+	for range 2 {
+		if err := d.Restore(t.Context(), bytes.NewReader(dump), RestoreOptions{Database: name, Recreate: true}); err != nil {
+			t.Fatal(err)
+		}
+		if got := p.SQL(t, name, set); got != "latin2\tlatin2_czech_cs" {
+			t.Errorf("the database has %q", got)
+		}
+	}
+	p.SQL(t, "", "DROP DATABASE "+quoted)
+	if err := d.Restore(t.Context(), bytes.NewReader(dump), RestoreOptions{Database: name, Recreate: true}); err != nil {
+		t.Fatal(err)
+	}
+	if got := p.SQL(t, name, set); got != usual {
+		t.Errorf("the database has %q, want that of the server, %q", got, usual)
 	}
 }

@@ -10,6 +10,9 @@
 // Caveats. A dump is one database; the roles that own its objects and the tablespaces
 // belong to the server, and Globals dumps them. The marker of a complete plain dump
 // is not its last line. An archive has no marker: that it is complete is told by
-// pg_dump's exit status. A restore into a database that is not made anew runs into
+// pg_dump's exit status. A database that is made anew gets owner, encoding and collation
+// of the one that it replaces; what was granted on the database itself, and settings of
+// it, are not in a dump. Behind a Prefix, PGPASSWORD has to be passed on, as by "podman
+// exec -e PGPASSWORD". A restore into a database that is not made anew runs into
 // what is there already, and then leaves everything as it was.
 package pg

@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -209,11 +210,38 @@ func (g Globals) Preflight(ctx context.Context) error {
 
 func (s Server) preflight(ctx context.Context, program, database string) error {
 	run := s.runner()
-	if _, err := run.Argv([]string{program}); err != nil {
+	argv, err := run.Argv([]string{program}, append([]string{"--version"}, s.connection()...)...) // Debian's chooses a version by the connection
+	if err != nil {
 		return err
 	}
-	_, err := s.query(ctx, database, "select 1")
-	return err
+	server, err := s.query(ctx, database, "SHOW server_version")
+	if err != nil {
+		return err
+	}
+	own, err := run.Output(ctx, argv)
+	if err != nil {
+		return err
+	}
+	have, known := major(string(own))
+	want, says := major(server)
+	if known && says && have < want {
+		return fmt.Errorf("%s is of version %d, which cannot dump a server of version %d: install postgresql-client-%[3]d, or have exec run the one beside the server", program, have, want)
+	}
+	return nil
+}
+
+// number is a version in what programs and servers say: "pg_dump (PostgreSQL) 15.14".
+var number = regexp.MustCompile(`(?:^|\) )(\d+)`)
+
+// major returns the first number of a version. Before 10 there were two, but who has
+// these has other worries.
+func major(said string) (int, bool) {
+	m := number.FindStringSubmatch(said)
+	if m == nil {
+		return 0, false
+	}
+	n, err := strconv.Atoi(m[1])
+	return n, err == nil
 }
 
 // maintenance is the database that every server has.

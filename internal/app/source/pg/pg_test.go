@@ -3,6 +3,7 @@
 package pg
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"errors"
@@ -223,7 +224,7 @@ func TestPassword(t *testing.T) {
 func TestPasswordIsNoArgument(t *testing.T) {
 	dir := t.TempDir()
 	script := filepath.Join(dir, "show")
-	if err := os.WriteFile(script, []byte("#!/bin/sh\necho \"$@\" >>"+dir+"/args\necho \"$PGPASSWORD\" >>"+dir+"/env\n"), 0o755); err != nil {
+	if err := os.WriteFile(script, []byte("#!/bin/sh\necho \"$@\" >>"+dir+"/args\necho \"$PGPASSWORD\" >>"+dir+"/env\ncase \"$*\" in *server_version_num*) echo 150000 ;; esac\n"), 0o755); err != nil {
 		t.Fatal(err)
 	}
 	d := Dump{Server: Server{Password: "hidden", Runner: source.Runner{Prefix: []string{script}}}, Database: "x"}
@@ -365,5 +366,104 @@ func TestOldPgDump(t *testing.T) {
 	d := Dump{Server: Server{Runner: source.Runner{Prefix: []string{script}}}, Database: "x", RestrictKey: "k"}
 	if _, err := drain(t.Context(), d); err != nil {
 		t.Errorf("a pg_dump without --restrict-key: %v", err)
+	}
+}
+
+// A database that is made anew is that of the same owner, encoding and collation, and
+// an owner that cannot have it costs nobody the old one.
+func TestRecreateKeeps(t *testing.T) {
+	p := newPlace(t)
+	p.SQL(t, "postgres", "DO $$ BEGIN CREATE ROLE landlord; CREATE ROLE poor LOGIN; EXCEPTION WHEN duplicate_object THEN END $$")
+	const properties = "SELECT pg_get_userbyid(datdba), pg_encoding_to_char(encoding), datcollate, datctype, datlocprovider, daticulocale FROM pg_database WHERE datname = "
+	for name, how := range map[string]string{
+		"latin": "ENCODING 'SQL_ASCII' LC_COLLATE 'C' LC_CTYPE 'C'",
+		"icu":   "LOCALE_PROVIDER icu ICU_LOCALE 'de-AT' ENCODING 'UTF8'",
+	} {
+		p.SQL(t, "postgres", "CREATE DATABASE "+quoteName(p.db+name)+" OWNER landlord TEMPLATE template0 "+how)
+		db := place{p.PostgresServer, p.db + name}
+		t.Cleanup(func() { p.SQL(t, "postgres", "DROP DATABASE IF EXISTS "+quoteName(db.db)) })
+		before := p.SQL(t, "postgres", properties+quoteText(db.db))
+		d := db.dump(Plain)
+		dump := read(t, d) // of an empty database
+		if err := d.Restore(t.Context(), bytes.NewReader(dump), RestoreOptions{Recreate: true}); err != nil {
+			t.Fatal(err)
+		}
+		if after := p.SQL(t, "postgres", properties+quoteText(db.db)); after != before || !strings.HasPrefix(after, "landlord|") {
+			t.Errorf("the new database has %q, want %q", after, before)
+		}
+	}
+	d := p.dump(Plain)
+	dump := read(t, d)
+	before := p.state(t)
+	p.SQL(t, "postgres", "ALTER DATABASE "+quoteName(p.db)+" OWNER TO poor")
+	for who, c := range map[string]struct{ user, owner, want string }{
+		"unknown": {p.User, "nobody' knows", "does not exist"},
+		"poor":    {"poor", "", "CREATEDB"},
+	} {
+		d.User = c.user
+		if err := d.Restore(t.Context(), bytes.NewReader(dump), RestoreOptions{Recreate: true, Owner: c.owner}); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: %v", who, err)
+		}
+		if after := p.state(t); after != before {
+			t.Errorf("%s: the old database is\n%s", who, after)
+		}
+	}
+}
+
+// Names and values that are no UTF-8 come back in a database that says nothing about
+// its encoding.
+func TestBytes(t *testing.T) {
+	p := newPlace(t)
+	db := place{p.PostgresServer, p.db + " bytes"}
+	p.SQL(t, "postgres", "CREATE DATABASE "+quoteName(db.db)+" TEMPLATE template0 ENCODING 'SQL_ASCII' LC_COLLATE 'C' LC_CTYPE 'C'")
+	t.Cleanup(func() { p.SQL(t, "postgres", "DROP DATABASE "+quoteName(db.db)) })
+	p.SQL(t, conninfo(db.db), "CREATE TABLE \"caf\xe9\" (v text); INSERT INTO \"caf\xe9\" VALUES ('na\xefve \xff')")
+	for name, format := range map[string]Format{"plain": Plain, "custom": Custom} {
+		d := db.dump(format)
+		dump := read(t, d)
+		if err := d.Restore(t.Context(), bytes.NewReader(dump), RestoreOptions{Recreate: true}); err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		if got := p.SQL(t, conninfo(db.db), "SELECT v FROM \"caf\xe9\""); got != "na\xefve \xff" {
+			t.Errorf("%s: %q", name, got)
+		}
+	}
+}
+
+// A newer pg_dump switches off time-outs that the server does not know.
+func TestDumpOfNewerProgram(t *testing.T) {
+	p := newPlace(t)
+	d := p.dump(Plain)
+	before := p.state(t)
+	dump := read(t, d)
+	newer := bytes.Replace(dump, []byte("SET statement_timeout = 0;\n"), []byte("SET statement_timeout = 0;\nSET timeless_timeout = 0;\n"), 1)
+	if bytes.Equal(newer, dump) {
+		t.Fatalf("the dump begins with %q", dump[:500])
+	}
+	if err := d.Restore(t.Context(), bytes.NewReader(newer), RestoreOptions{Recreate: true}); err != nil {
+		t.Fatal(err)
+	}
+	if after := p.state(t); after != before {
+		t.Errorf("restored:\n%s", after)
+	}
+	for _, text := range []string{"", "x", "SET a_timeout = 0;", "--\nCREATE;\nSET a_timeout = 0;\n", "SET a_timeout = 1;\n", strings.Repeat("-- no end", 9000), strings.Repeat("--\n", 9000) + "SET a_timeout = 0;\n"} {
+		got, err := io.ReadAll(forOlder(bufio.NewReaderSize(strings.NewReader(text), 64<<10)))
+		if err != nil || string(got) != text {
+			t.Errorf("%.40q became %.80q, %v", text, got, err)
+		}
+	}
+}
+
+// A pg_dump that is older than the server is told before anything begins.
+func TestOlderProgram(t *testing.T) {
+	for own, ok := range map[string]bool{"14.3 (Debian 14.3-1)": false, "9.6.24": false, "15.2": true, "17beta1": true, "": true} {
+		script := filepath.Join(t.TempDir(), "run")
+		if err := os.WriteFile(script, []byte("#!/bin/sh\ncase \"$*\" in *server_version*) echo 15.14;; *--version*) echo 'pg_dump (PostgreSQL) "+own+"';; esac\n"), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		err := Dump{Server: Server{Runner: source.Runner{Prefix: []string{script}}}, Database: "x"}.Preflight(t.Context())
+		if (err == nil) != ok || !ok && !strings.Contains(err.Error(), "postgresql-client-15") {
+			t.Errorf("pg_dump %s: %v", own, err)
+		}
 	}
 }

@@ -166,6 +166,15 @@ func TestManyKeys(t *testing.T) {
 	if at := must(t, c, "PTTL", "user:temporary").(int64); at <= 0 || at > 1000_000 {
 		t.Errorf("user:temporary expires in %v ms", at)
 	}
+	// What was not there goes if that is wanted; what does not match stays.
+	must(t, c, "SET", "user:later\xff", "x")
+	must(t, c, "SET", "other", "x")
+	if report, err := k.Restore(t.Context(), r, v.Root, RestoreOptions{Replace: true, Clean: true}); err != nil || report.Removed != 1 || report.Restored != uint64(len(want)) {
+		t.Errorf("%+v, %v", report, err)
+	}
+	if n := must(t, c, "DBSIZE"); n != int64(len(want)+1) || must(t, c, "EXISTS", "other") != int64(1) {
+		t.Errorf("%v keys, want %d", n, len(want)+1)
+	}
 	// Renamed, chosen, and for ever.
 	must(t, c, "FLUSHDB")
 	only := RestoreOptions{Forever: true, Rename: func(key string) string {

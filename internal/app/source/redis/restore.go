@@ -14,6 +14,9 @@ import (
 // RestoreOptions say how keys are brought back.
 type RestoreOptions struct {
 	Replace bool // replace keys that exist; otherwise one of them is an error
+	// Clean removes the keys that match the pattern and were not saved, when all others
+	// are restored.
+	Clean bool
 	// Forever drops the times at which keys expire. Otherwise a key whose time has come
 	// since it was saved is left out.
 	Forever bool
@@ -26,6 +29,7 @@ type RestoreOptions struct {
 type RestoreReport struct {
 	Restored uint64
 	Expired  uint64 // left out: their time has come
+	Removed  uint64 // by Clean
 }
 
 // ErrExists says that a key exists and Replace is not set.
@@ -50,27 +54,68 @@ func (k Keys) Restore(ctx context.Context, src snapshot.Source, root *snapshot.N
 	if root.Type != snapshot.Directory {
 		return l.report, fmt.Errorf("the volume is a %v, not keys", root.Type)
 	}
+	saved := map[string]bool{}
 	for _, step := range []func(key string, n *snapshot.Node) error{
 		func(key string, _ *snapshot.Node) error { return l.absent(key) },
-		func(key string, n *snapshot.Node) error { return l.node(src, key, n) },
+		func(key string, n *snapshot.Node) error {
+			to, _ := l.target(key)
+			saved[to] = true
+			return l.node(src, key, n)
+		},
 	} {
-		for n, err := range snapshot.ReadDir(ctx, src, root.Tree) {
-			var key string
-			if err == nil && n.Type != snapshot.File {
-				err = fmt.Errorf("%q is a %v, not a key", n.Name, n.Type)
-			}
-			if err == nil {
-				key, err = source.UnescapeName(n.Name)
-			}
-			if err == nil {
-				err = step(key, n)
-			}
-			if err != nil {
-				return l.report, err
-			}
+		if err := each(ctx, src, root, step); err != nil {
+			return l.report, err
 		}
 	}
+	if o.Clean && k.Pattern != "" {
+		return l.report, l.clean(k.Pattern, saved)
+	}
 	return l.report, nil
+}
+
+// each calls step for every saved key.
+func each(ctx context.Context, src snapshot.Source, root *snapshot.Node, step func(key string, n *snapshot.Node) error) error {
+	for n, err := range snapshot.ReadDir(ctx, src, root.Tree) {
+		var key string
+		if err == nil && n.Type != snapshot.File {
+			err = fmt.Errorf("%q is a %v, not a key", n.Name, n.Type)
+		}
+		if err == nil {
+			key, err = source.UnescapeName(n.Name)
+		}
+		if err == nil {
+			err = step(key, n)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// clean removes the keys that match a pattern, but for those that were saved.
+func (l *loader) clean(pattern string, saved map[string]bool) error {
+	names, err := l.scan(pattern)
+	if errors.Is(err, ErrNoKey) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		key, err := source.UnescapeName(name)
+		if err != nil {
+			return err
+		}
+		if saved[key] {
+			continue
+		}
+		if _, err := l.do("DEL", key); err != nil {
+			return fmt.Errorf("remove key %q: %w", key, err)
+		}
+		l.report.Removed++
+	}
+	return nil
 }
 
 // RestoreValue loads one value under k.Key from a stream of the bytes that DUMP gave.
