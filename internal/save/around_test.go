@@ -13,6 +13,7 @@ import (
 	"vault/backend"
 	"vault/internal/repotest"
 	"vault/repo"
+	"vault/snapshot/archive"
 )
 
 // held is a store that takes no packs and gives none while it is held.
@@ -226,4 +227,20 @@ func TestGauge(t *testing.T) {
 	}
 	ticks <- time.Time{}
 	<-stalled
+}
+
+// keys is a source that is read whole each time.
+type keys struct{ archive.Path }
+
+func (keys) Prewarm() bool { return false }
+
+func TestTwice(t *testing.T) {
+	for _, tc := range []struct {
+		source archive.Source
+		want   bool
+	}{{archive.Path{Path: "/"}, true}, {archive.Command{Shell: "true"}, false}, {keys{}, false}, {counted{}, false}} {
+		if got := twice(tc.source); got != tc.want {
+			t.Errorf("%T: %v", tc.source, got)
+		}
+	}
 }

@@ -62,12 +62,13 @@ func (s *session) capture(ctx context.Context) error {
 }
 
 // prewarm stores what there is now, and makes it the parent of what will be read.
-// Streams are left out: a dump is another one each time it is made.
+// Streams are left out: a dump is another one each time it is made. So are sources
+// that say by a method Prewarm that reading them twice saves nothing.
 func (s *session) prewarm(ctx context.Context) error {
 	var paths []archive.Volume
 	var at []int
 	for i, v := range s.volumes {
-		if _, stream := v.Source.(archive.Opener); !stream {
+		if twice(v.Source) {
 			paths, at = append(paths, v), append(at, i)
 		}
 	}
@@ -96,6 +97,15 @@ func (s *session) prewarm(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// twice reports whether reading a source ahead makes reading it again shorter.
+func twice(s archive.Source) bool {
+	if w, ok := s.(interface{ Prewarm() bool }); ok {
+		return w.Prewarm()
+	}
+	_, stream := s.(archive.Opener)
+	return !stream
 }
 
 func (s *session) options(observe func(archive.Event)) archive.Options {

@@ -96,6 +96,8 @@ type Volume struct {
 	Parent   *Parent   // nil if there is none
 	Excludes *Excludes // of a Path, a List or a Tree; nil if everything is stored
 	IDs      *IDMap    // of a Path or a List; nil if owners are stored as they are
+	// OneFileSystem is Options.OneFileSystem for this volume alone.
+	OneFileSystem bool
 }
 
 // Options are the store and the manner of a run.

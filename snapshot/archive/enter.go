@@ -89,7 +89,7 @@ func (s *scan) opened(e *slot, fd int, f *frame) error {
 	switch {
 	case f.depth > snapshot.MaxDepth-2:
 		s.problem(s.vol, f.where(), errors.New("directories are nested too deeply: this one is stored as empty"))
-	case s.o.OneFileSystem && f.way == nil && e.node.Device != f.base:
+	case s.oneFS && f.way == nil && e.node.Device != f.base:
 	default:
 		if err := s.listDir(f); err != nil {
 			s.problem(s.vol, f.where(), fmt.Errorf("list directory: %w", err))

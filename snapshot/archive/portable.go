@@ -34,7 +34,7 @@ func (r *run) portable(root string, v *Volume, vol *snapshot.Volume) error {
 	case err != nil:
 		r.problem(vol, ".", fmt.Errorf("stat: %w", err))
 		return nil
-	case r.o.OneFileSystem:
+	case r.oneFS:
 		return fmt.Errorf("%w: file systems cannot be told apart %w", errOptions, errPortable)
 	case v.Excludes != nil && len(v.Excludes.IgnoreFiles)+len(v.Excludes.Markers) > 0:
 		return fmt.Errorf("%w: ignore files and markers in directories are not looked for %w", errOptions, errPortable)

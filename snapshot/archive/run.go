@@ -33,6 +33,7 @@ type run struct {
 	group   sync.WaitGroup
 	started bool // the workers
 
+	oneFS    bool   // file systems are not left, in the volume being read
 	excluded uint64 // entries of the volume just read
 
 	looked atomic.Uint64 // bytes read or passed over; any goroutine
@@ -94,7 +95,7 @@ func (r *run) volume(v *Volume) (snapshot.Volume, error) {
 	r.seen.volume = v.Name
 	r.seen.emit(Event{Kind: EventVolume, Path: "."})
 	before := r.added.Load()
-	r.excluded = 0
+	r.excluded, r.oneFS = 0, r.o.OneFileSystem || v.OneFileSystem
 	r.names.ids = v.IDs
 	var err error
 	switch src := v.Source.(type) {

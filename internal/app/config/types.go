@@ -173,6 +173,7 @@ type Volume struct {
 	IfPresent   Strings     `yaml:"exclude-if-present" doc:"FILENAME[:HEADER]: leave out the rest of directories with it"`
 	Caches      bool        `yaml:"exclude-caches" doc:"leave out the rest of directories with a CACHEDIR.TAG"`
 	LargerThan  Size        `yaml:"exclude-larger-than" doc:"leave out larger files"`
+	OneFS       *bool       `yaml:"one-file-system" doc:"do not enter file systems that are mounted below it; default: that of the application"`
 	Restore     *VolumeBack `yaml:"restore" doc:"how it is brought back"`
 
 	rank int // place among the volumes of its application, as they were written

@@ -15,6 +15,8 @@ import (
 
 const moduleUUID = "3792c7db-5b4f-4d5c-9f36-0d0f5b4a0a1e"
 
+const moduleEnvironment = "IMAGE_URL=ghcr.io/nethserver/dokuwiki:1.1\nMODULE_ID=%s\nMODULE_UUID=%s\n"
+
 // fakePodman has volumes in directories, where the real one is not to be had.
 const fakePodman = `mkdir -p volumes
 case "$1 $2" in
@@ -54,7 +56,8 @@ func newNode(t *testing.T, repo, module string) *node {
 	n.program("systemctl", "")
 	n.configure("nethserver8", "sftp://backup@nas.example/srv/ns8", repo, "keep: {last: 7}", "keep: {last: 3}",
 		"{podman: rootless, user: dokuwiki1}", "{podman: rootful}", "/home/dokuwiki1", n.path("home/dokuwiki1"),
-		"{redis: module/dokuwiki1/ui_name,", "{redis: {key: module/dokuwiki1/ui_name, address: "+n.redis.Socket+", password-env: REDIS_PASSWORD},")
+		"{redis: module/dokuwiki1/ui_name,", "{redis: {key: module/dokuwiki1/ui_name, address: "+n.redis.Socket+", password-env: REDIS_PASSWORD},",
+		"      ui_name:", "      services: {redis: {pattern: module/dokuwiki1/srv/*, address: "+n.redis.Socket+", password-env: REDIS_PASSWORD}}\n      ui_name:")
 	if module != "dokuwiki1" {
 		n.reconfigure("dokuwiki1", module)
 	}
@@ -95,7 +98,7 @@ func (n *node) cli(args ...string) string {
 // install writes what an instance has.
 func (n *node) install() (data string) {
 	n.t.Helper()
-	n.write(n.state+"/environment", "IMAGE_URL=ghcr.io/nethserver/dokuwiki:1.1\nMODULE_ID="+n.module+"\nMODULE_UUID="+moduleUUID+"\n")
+	n.write(n.state+"/environment", fmt.Sprintf(moduleEnvironment, n.module, moduleUUID))
 	n.write(n.state+"/state-include.conf", "# what belongs to it\nstate/people.dump\nvolumes/dokuwiki-data") // without a newline
 	n.write(n.state+"/state-exclude.conf", "volumes/dokuwiki-data/cache\n*.tmp")
 	n.write(n.state+"/not-included", "x")
@@ -107,6 +110,7 @@ func (n *node) install() (data string) {
 	n.must(os.Mkdir(data+"/attic", 0o750))
 	n.must(os.Symlink("../pages/start.txt", data+"/media/link"))
 	n.cli("SET", "module/"+n.module+"/ui_name", "Wiki für alle")
+	n.cli("HSET", "module/"+n.module+"/srv/http", "url", "https://wiki.example", "port", "20001")
 	return data
 }
 
@@ -125,7 +129,8 @@ func TestNethServer8(t *testing.T) {
 	for i := range 4 {
 		out := old.run(0, "run", "dokuwiki1")
 		old.wantText(out, "volume       environment (required): complete, 1 file", "volume       data/state (required): complete, 2 files",
-			"volume       data/volumes/dokuwiki-data (required): complete, 3 files", "volume       ui_name (optional): complete")
+			"volume       data/volumes/dokuwiki-data (required): complete, 3 files", "volume       ui_name (optional): complete",
+			"volume       services (required): complete, 1 file")
 		old.wantText(out, fmt.Sprintf("kept         %d backup", min(i+1, 3)))
 		old.wantCalls(dump, cleanup)
 	}
@@ -161,8 +166,16 @@ func TestNethServer8(t *testing.T) {
 
 	// The node is lost. On another one the instance gets another number.
 	old.must(removeAll(data, old.path(old.state)))
-	old.cli("DEL", "module/dokuwiki1/ui_name")
+	old.cli("DEL", "module/dokuwiki1/ui_name", "module/dokuwiki1/srv/http")
 	fresh := newNode(t, repo, "dokuwiki2")
+	// Of which image it must be is read first; then NethServer makes an instance.
+	fresh.run(0, "restore", "--app", "dokuwiki2", "--from-app", "dokuwiki1", "--volume", "environment="+fresh.path("first/environment"))
+	if got := fresh.read("first/environment"); got != fmt.Sprintf(moduleEnvironment, "dokuwiki1", moduleUUID) {
+		t.Errorf("the environment is %q", got)
+	}
+	fresh.calls()
+	made := fmt.Sprintf(moduleEnvironment, "dokuwiki2", "a-new-one")
+	fresh.write(fresh.state+"/environment", made)
 	fresh.cli("SET", "module/dokuwiki2/ui_name", "a new one")
 	fresh.run(0, "restore", "--app", "dokuwiki2", "--from-app", "dokuwiki1")
 	fresh.wantCalls("systemctl --user -M dokuwiki2@ stop dokuwiki.service", "systemctl --user -M dokuwiki2@ start dokuwiki.service")
@@ -170,10 +183,15 @@ func TestNethServer8(t *testing.T) {
 	if got := fresh.cli("GET", "module/dokuwiki2/ui_name"); got != name || name == "" {
 		t.Errorf("ui_name is %q, want %q", got, name)
 	}
-	if got := fresh.cli("EXISTS", "module/dokuwiki1/ui_name"); got != "0" {
-		t.Error("the key came back under the old number")
+	if got := fresh.cli("HGETALL", "module/dokuwiki2/srv/http"); got != "url\nhttps://wiki.example\nport\n20001" {
+		t.Errorf("the service is %q", got)
 	}
-	fresh.wantText(fresh.read(fresh.state+"/environment"), "MODULE_UUID="+moduleUUID)
+	if got := fresh.cli("EXISTS", "module/dokuwiki1/ui_name", "module/dokuwiki1/srv/http"); got != "0" {
+		t.Error("keys came back under the old number")
+	}
+	if got := fresh.read(fresh.state + "/environment"); got != made {
+		t.Errorf("the environment of the new instance is %q", got)
+	}
 	if got := fresh.read(fresh.state + "/people.dump"); got != "admin:$2y$10$hash\n" {
 		t.Errorf("the dump is %q", got)
 	}

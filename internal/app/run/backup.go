@@ -255,7 +255,7 @@ func (b *backup) options() (save.Options, error) {
 	so := save.Options{
 		Backup: snapshot.Backup{Host: b.report.Host, Group: a.Name, User: b.o.User, Time: now, Started: now,
 			Tags: append(a.Tags.List(), snapshot.Tag{Key: "app", Value: a.Name})},
-		OneFileSystem: a.OneFS, DryRun: b.o.DryRun, Observe: b.observe, Dead: b.o.Dead, Now: b.o.Now,
+		DryRun: b.o.DryRun, Observe: b.observe, Dead: b.o.Dead, Now: b.o.Now,
 		Warn:  func(about string, err error) { b.notice(about + ": " + err.Error()) },
 		Judge: b.judge,
 	}
@@ -273,6 +273,10 @@ func (b *backup) options() (save.Options, error) {
 			_, text := s.volume.Source.Describe()
 			b.report.Planned = append(b.report.Planned, s.Name+": "+text)
 			continue
+		}
+		s.volume.OneFileSystem = a.OneFS
+		if s.OneFS != nil {
+			s.volume.OneFileSystem = *s.OneFS
 		}
 		so.Volumes = append(so.Volumes, s.volume)
 	}

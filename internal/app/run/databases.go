@@ -135,10 +135,11 @@ func (k *sourcer) redis(ctx context.Context, s *source) error {
 	if err != nil {
 		return err
 	}
+	rename := k.renamed()
 	keys := redis.Keys{Server: redis.Server{Address: c.Address, User: c.User, Password: password, Database: c.Database}, Key: c.Key, Pattern: c.Pattern}
 	s.volume.Source, s.preflight = keys, keys.Preflight
 	s.load = func(ctx context.Context, src snapshot.Source, root *snapshot.Node, clean bool) error {
-		_, err := keys.Restore(ctx, src, root, redis.RestoreOptions{Replace: how.Replace || clean, Clean: clean})
+		_, err := keys.Restore(ctx, src, root, redis.RestoreOptions{Replace: how.Replace || clean, Clean: clean, Rename: rename})
 		return err
 	}
 	return nil

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -101,6 +102,19 @@ func (k *sourcer) module() (m ns8.Module, e container.Engine, err error) {
 	return m, e, err
 }
 
+// renamed says under which key of Redis a saved one comes back: those of a module that
+// had another number get this one's.
+func (k *sourcer) renamed() func(key string) string {
+	if k.from == "" {
+		return nil
+	}
+	to := k.app.Name
+	if m, _, err := k.module(); err == nil {
+		to = m.ID
+	}
+	return ns8.RenameKey(k.from, to)
+}
+
 // lists reads lists, and adds lines that stand in the configuration itself. A list of
 // what is left out need not exist.
 func (k *sourcer) lists(files, lines config.Strings, must bool) (ns8.File, error) {
@@ -140,8 +154,9 @@ func (v volumesOf) Place(ctx context.Context, name string) (ns8.Place, error) {
 	return ns8.Place{Dir: found.Path, IDs: found.IDs.Saved()}, nil
 }
 
-// partPlace returns where the part of a module goes back: "state" or "volumes/X", below
-// the roots of the application as it is configured here.
+// partPlace says where the part of a module goes back: "state" or "volumes/X", below
+// the roots of the application as it is configured here. A module of another number
+// keeps the environment that NethServer has made for it.
 func (k *sourcer) partPlace(ctx context.Context, s *source, prefix string) error {
 	m, e, err := k.module()
 	if err != nil {
@@ -150,6 +165,9 @@ func (k *sourcer) partPlace(ctx context.Context, s *source, prefix string) error
 	x, isVolume := strings.CutPrefix(prefix, "volumes/")
 	if !isVolume {
 		s.place = m.StateDir
+		if _, err := os.Lstat(filepath.Join(m.StateDir, ns8.EnvironmentFile)); err == nil && k.from != "" {
+			s.choose = func(path string) bool { return !ns8.IsEnvironment(prefix, path) }
+		}
 		return nil
 	}
 	v, err := e.Ensure(ctx, m.VolumeName(x))

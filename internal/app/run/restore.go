@@ -212,6 +212,9 @@ func (b *bringing) asked() []string {
 // plan joins the volumes of the backup with the ways back that are configured.
 func (b *bringing) plan(ctx context.Context) error {
 	k := sourcer{app: b.app, x: b.x, back: true, beside: filepath.Dir(b.o.Config.File)}
+	if b.o.From != b.app.Name {
+		k.from = b.o.From
+	}
 	for name := range b.o.Volumes {
 		if !slices.ContainsFunc(b.backup.Volumes, func(v snapshot.Volume) bool { return covers(name, v.Name) }) {
 			return fmt.Errorf("backup %s has no volume %s", b.backup.ID.Short(), display.Name(name))
@@ -460,7 +463,12 @@ func (b *bringing) tree(ctx context.Context, p *part) error {
 		target, dir = filepath.Dir(p.place), filepath.Base(p.place)
 	}
 	skip := back(p.Volume).SkipAttr
+	var choose func(volume, path string, n *snapshot.Node) bool
+	if p.choose != nil {
+		choose = func(_, path string, _ *snapshot.Node) bool { return p.choose(path) }
+	}
 	done, err := restore.Run(ctx, restore.Options{
+		Select: choose,
 		Source: b.repo, Target: target, Delete: p.clean, Owners: p.owners, Observe: b.o.Entry,
 		Xattr: func(name string) bool {
 			return !slices.ContainsFunc(skip, func(pattern string) bool { ok, _ := path.Match(pattern, name); return ok })

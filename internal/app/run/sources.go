@@ -35,7 +35,8 @@ type source struct {
 	expand func(ctx context.Context, notice func(error)) ([]source, error) // what it consists of, looked up late; or nil
 	prefix string                                                          // of what expand has returned: "state" or "volumes/X"
 
-	owners []restore.OwnerRule // of a path: who owns here what belongs to somebody in the backup
+	owners []restore.OwnerRule    // of a path: who owns here what belongs to somebody in the backup
+	choose func(path string) bool // of a path: what of it is brought back; nil is everything
 }
 
 // sourcer makes sources.
@@ -46,6 +47,7 @@ type sourcer struct {
 	key    string // makes the dumps of PostgreSQL repeatable; a secret
 	dry    bool   // nothing is stored: what hooks make is not there
 	back   bool   // for a restore: what is to be read need not be there, and is made where possible
+	from   string // for a restore: the name that the application had where it was backed up, "" for the same
 }
 
 // list turns the volumes of an application into what the engine reads, in the order

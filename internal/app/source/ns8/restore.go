@@ -13,6 +13,9 @@ import (
 	"vault/snapshot"
 )
 
+// EnvironmentFile is the name of state/environment in the state directory.
+const EnvironmentFile = environment
+
 // maxEnvironment bounds the file state/environment.
 const maxEnvironment = 1 << 20
 

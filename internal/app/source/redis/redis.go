@@ -63,6 +63,10 @@ func (k Keys) Describe() (snapshot.VolumeKind, string) {
 	return snapshot.VolumeCommand, "redis dump " + k.Key
 }
 
+// Prewarm says that nothing is gained by reading the keys before the application is at
+// rest: each is read whole to see whether it has changed.
+func (Keys) Prewarm() bool { return false }
+
 // Preflight checks that the server answers and lets one in.
 func (s Server) Preflight(ctx context.Context) error {
 	c, err := dial(ctx, s)
