@@ -79,6 +79,14 @@ var damages = []damage{
 	{what: "a link to the root", problems: []string{"link-name", "link-parent", "link-twice"}, do: func(t *testing.T, at func(string) string) {
 		must(t, os.Symlink("../../../../../25/b6/97/80/-5f39-43be-a7ac-a9b9e9fe4230", at(dir1+"/loop")))
 	}},
+	{what: "two folders that lead to each other", problems: []string{"link-loop"}, do: func(t *testing.T, at func(string) string) {
+		folderIn(t, at, "/nodes/aa/aa/aa/aa/-aaaa-4aaa-8aaa-aaaaaaaaaaaa", "one", "/nodes/bb/bb/bb/bb/-bbbb-4bbb-8bbb-bbbbbbbbbbbb")
+		folderIn(t, at, "/nodes/bb/bb/bb/bb/-bbbb-4bbb-8bbb-bbbbbbbbbbbb", "two", "/nodes/aa/aa/aa/aa/-aaaa-4aaa-8aaa-aaaaaaaaaaaa")
+		folderIn(t, at, "/nodes/cc/cc/cc/cc/-cccc-4ccc-8ccc-cccccccccccc", "below", "/nodes/bb/bb/bb/bb/-bbbb-4bbb-8bbb-bbbbbbbbbbbb")
+	}},
+	{what: "a folder that leads to itself", problems: []string{"link-loop"}, do: func(t *testing.T, at func(string) string) {
+		folderIn(t, at, "/nodes/aa/aa/aa/aa/-aaaa-4aaa-8aaa-aaaaaaaaaaaa", "self", "/nodes/aa/aa/aa/aa/-aaaa-4aaa-8aaa-aaaaaaaaaaaa")
+	}},
 	{what: "a link that leads elsewhere", problems: []string{"link-dangling", "link-missing"}, do: func(t *testing.T, at func(string) string) {
 		remove(t, at, dir1+"/f0.bin")
 		must(t, os.Symlink("/etc/passwd", at(dir1+"/f0.bin")))
@@ -166,6 +174,15 @@ var damages = []damage{
 		n := strings.Split(one(t, at(personal), "nodes/*/*/*/*/*.REV.*Z"), ".REV.")[0]
 		must(t, errors.Join(os.Remove(n), os.Remove(n+".mpk")))
 	}},
+}
+
+// folderIn makes a folder, and the link to it in another one of the same space.
+func folderIn(t *testing.T, at func(string) string, id, name, in string) {
+	t.Helper()
+	must(t, errors.Join(os.MkdirAll(at(personal+id), 0o700), os.MkdirAll(at(personal+in), 0o700)))
+	must(t, os.WriteFile(at(personal+id+".mpk"), encodeMap(map[string]string{attrType: "2", attrName: name, attrTreeSize: "0",
+		attrParent: strings.ReplaceAll(strings.TrimPrefix(in, "/nodes/"), "/", "")}), 0o600))
+	must(t, os.Symlink("../../../../.."+strings.TrimPrefix(id, "/nodes"), at(personal+in+"/"+name)))
 }
 
 func emptyFolder(t *testing.T, at func(string) string, id string) {

@@ -61,6 +61,7 @@ func (s *space) trashEntry(path, id string, n *snapshot.Node) {
 
 // judgeLinks compares the entries of directories with the nodes.
 func (s *space) judgeLinks() {
+	up := make([]uint32, len(s.recs)) // 1 + the directory that has it as an entry
 	for i := range s.links {
 		l := &s.links[i]
 		from := &s.recs[l.from]
@@ -83,6 +84,9 @@ func (s *space) judgeLinks() {
 		if to.links == 0 { // so many that the counter is too small
 			to.links--
 		}
+		if up[j] == 0 || to.parent == from.id {
+			up[j] = l.from + 1
+		}
 		if to.flags&isBlank != 0 {
 			continue
 		}
@@ -94,6 +98,7 @@ func (s *space) judgeLinks() {
 		}
 	}
 	root := s.key(s.id)
+	s.judgeLoops(up, root)
 	for i := range s.recs {
 		r := &s.recs[i]
 		switch {
@@ -111,6 +116,30 @@ func (s *space) judgeLinks() {
 			s.problem("link-missing", s.where(r), "no directory has it as an entry; it is called %q and says that it is in %s", s.get(r.name), s.text(r.parent))
 		case r.links > 1:
 			s.problem("link-twice", s.where(r), "%d directories have it as an entry", r.links)
+		}
+	}
+}
+
+// judgeLoops looks for directories that are entries of each other: each of them has its
+// place, and no way leads to them from the root. What else cannot be reached from the
+// root lies below something that no directory has as an entry, or in the trash.
+func (s *space) judgeLoops(up []uint32, root key) {
+	seen := make([]uint32, len(up)) // 1 + where the way began that came by
+	for i := range up {
+		j := uint32(i)
+		for seen[j] == 0 && up[j] != 0 && s.recs[j].id != root {
+			seen[j] = uint32(i) + 1
+			j = up[j] - 1
+		}
+		if seen[j] != uint32(i)+1 || up[j] == 0 {
+			continue
+		}
+		for first := j; ; {
+			r := &s.recs[j]
+			s.problem("link-loop", s.where(r), "it is called %q, is an entry of what is below it, and cannot be reached from the root", s.get(r.name))
+			if j = up[j] - 1; j == first {
+				break
+			}
 		}
 	}
 }
