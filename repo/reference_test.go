@@ -15,8 +15,8 @@ var update = flag.Bool("update", false, "make the repository in testdata anew")
 const referenceDir = "../testdata/repository"
 
 // TestReferenceRepository: a repository on disk that an earlier build made opens,
-// checks clean and restores. While the format may still change it is made anew
-// with -update; once it is final, a frozen one joins it that never is.
+// checks clean and restores. It can be made anew with -update; the frozen one of
+// TestFrozenRepository never is.
 func TestReferenceRepository(t *testing.T) {
 	contents := []repotest.Content{repotest.MakeContent(1, 6), repotest.MakeContent(2, 6)}
 	if *update {
