@@ -19,44 +19,48 @@ import (
 	"vault/backend"
 )
 
+// contract is what every driver must do.
+var contract = []struct {
+	name string
+	test func(*testing.T, backend.Backend)
+}{
+	{"empty", testEmpty},
+	{"round trip", testRoundTrip},
+	{"big object", testBig},
+	{"ranges", testRanges},
+	{"missing", testMissing},
+	{"replace", testReplace},
+	{"create", testCreate},
+	{"create race", testCreateRace},
+	{"atomic replace", testAtomicReplace},
+	{"reader keeps version", testReaderVersion},
+	{"list", testList},
+	{"list early stop", testListStop},
+	{"list during changes", testListChanges},
+	{"delete", testDelete},
+	{"names", testNames},
+	{"cancelled", testCancelled},
+	{"data not retained", testNotRetained},
+	{"bounded read", testBounded},
+	{"concurrent use", testConcurrent},
+	{"closed", testClosed},
+}
+
 // Run tests one driver. The function returns a fresh and empty backend each
 // time it is called; Run closes it.
 func Run(t *testing.T, open func(t testing.TB) backend.Backend) {
-	for _, c := range []struct {
-		name string
-		test func(*testing.T, backend.Backend)
-	}{
-		{"empty", testEmpty},
-		{"round trip", testRoundTrip},
-		{"big object", testBig},
-		{"ranges", testRanges},
-		{"missing", testMissing},
-		{"replace", testReplace},
-		{"create", testCreate},
-		{"create race", testCreateRace},
-		{"atomic replace", testAtomicReplace},
-		{"reader keeps version", testReaderVersion},
-		{"list", testList},
-		{"list early stop", testListStop},
-		{"list during changes", testListChanges},
-		{"delete", testDelete},
-		{"names", testNames},
-		{"cancelled", testCancelled},
-		{"data not retained", testNotRetained},
-		{"bounded read", testBounded},
-		{"concurrent use", testConcurrent},
-		{"closed", testClosed},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			b := open(t)
-			t.Cleanup(func() {
-				if err := b.Close(); err != nil && !errors.Is(err, fs.ErrClosed) {
-					t.Errorf("close: %v", err)
-				}
-			})
-			c.test(t, b)
-		})
+	for _, c := range contract {
+		t.Run(c.name, func(t *testing.T) { c.test(t, closing(t, open(t))) })
 	}
+}
+
+func closing(t *testing.T, b backend.Backend) backend.Backend {
+	t.Cleanup(func() {
+		if err := b.Close(); err != nil && !errors.Is(err, fs.ErrClosed) {
+			t.Errorf("close: %v", err)
+		}
+	})
+	return b
 }
 
 const noLimit = 1 << 30

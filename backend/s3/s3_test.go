@@ -14,6 +14,7 @@ import (
 	"vault/backend"
 	"vault/backend/backendtest"
 	"vault/backend/s3/s3test"
+	"vault/internal/netfault"
 )
 
 var bg = context.Background()
@@ -113,4 +114,23 @@ func TestContract(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestContractBadNetwork runs the suite through a network that fails.
+func TestContractBadNetwork(t *testing.T) {
+	if testing.Short() {
+		t.Skip("the contract without faults is tested")
+	}
+	t.Parallel()
+	srv := s3test.Start(t, s3test.Options{})
+	var n atomic.Int32
+	backendtest.RunThrough(t, srv.Addr, func(t testing.TB, through *netfault.Proxy) backend.Backend {
+		bucket := fmt.Sprintf("bucket-%d", n.Add(1))
+		srv.MakeBucket(t, bucket, bucketOptions)
+		cfg := config(srv, bucket)
+		cfg.Endpoint = "http://" + through.Addr()
+		cfg.PartSize = 5 << 20
+		cfg.Retry, cfg.Stall = Retry{}, 0 // as users have them
+		return mustOpen(t, cfg)
+	})
 }

@@ -143,10 +143,11 @@ func (s *Store) explain(ctx context.Context, c *conn, err error) error {
 		return err
 	}
 	st, serr := call(ctx, c, func() (*sftp.StatVFS, error) { return c.client.StatVFS(s.root) })
-	if serr != nil {
-		return err
-	}
 	switch {
+	case temporary(serr):
+		return serr
+	case serr != nil:
+		return err
 	case st.Flag&readOnly != 0:
 		return &marked{kind: backend.ErrPermission, err: err, hint: "the server's file system is mounted read-only"}
 	case st.Bavail < lowSpace/max(st.Frsize, 1) || st.Files > 0 && st.Favail == 0:

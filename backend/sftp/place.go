@@ -157,8 +157,11 @@ func mkdir(ctx context.Context, c *conn, dir string) error {
 	if temporary(err) || isContext(err) || errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	if info, serr := stat(ctx, c, dir); serr == nil && info.IsDir() {
+	switch info, serr := stat(ctx, c, dir); {
+	case serr == nil && info.IsDir():
 		return nil
+	case temporary(serr):
+		return serr // why it failed is not known
 	}
 	return err
 }

@@ -14,8 +14,11 @@ import (
 )
 
 // A reader asks for blocks of at most blockSize, which travel as many requests
-// at once, and for the next block while one is consumed.
-const blockSize = 1 << 20
+// at once, and for the next ones while one is consumed.
+const (
+	blockSize   = 1 << 20
+	blocksAhead = 2
+)
 
 // Get implements [backend.Backend].
 func (s *Store) Get(ctx context.Context, name string, off, n int64) (io.ReadCloser, error) {
@@ -28,7 +31,7 @@ func (s *Store) Get(ctx context.Context, name string, off, n int64) (io.ReadClos
 	case n > math.MaxInt64-off:
 		return nil, s.failed("get", name, io.ErrUnexpectedEOF)
 	}
-	r := &reader{ctx: ctx, s: s, name: name, start: off, pos: off, left: n}
+	r := &reader{ctx: ctx, s: s, name: name, start: off, pos: off, left: n, toEnd: n < 0}
 	r.seen.SetSeed(maphash.MakeSeed())
 	err := s.retry(ctx, func(ctx context.Context, c *conn) error { return r.open(ctx, c) })
 	if err != nil {
@@ -39,7 +42,8 @@ func (s *Store) Get(ctx context.Context, name string, off, n int64) (io.ReadClos
 
 // reader reads one version of an object. When the connection breaks it opens
 // the object again and reads what it had read once more: if that is the same,
-// then all it returns is one version, be it the old or a new one.
+// and ends at the same place where it is read to the end, then all it returns
+// is one version, be it the old or a new one.
 type reader struct {
 	ctx  context.Context
 	s    *Store
@@ -50,11 +54,12 @@ type reader struct {
 	start int64
 	pos   int64 // of the next byte to return
 	left  int64 // bytes to return from there
+	toEnd bool  // they are all that there are
 	seen  maphash.Hash
 
-	block []byte            // what is left of the current block
-	next  chan blockOrError // the answer that is under way, or nil
-	ahead int64             // where the block after that begins
+	block []byte              // what is left of the current block
+	next  []chan blockOrError // the answers that are under way, in order
+	ahead int64               // where the block after those begins
 }
 
 type blockOrError struct {
@@ -69,7 +74,7 @@ func (r *reader) open(ctx context.Context, c *conn) error {
 		return r.s.missing(ctx, c, err)
 	}
 	// A range of some bytes shows by itself whether it is there.
-	if r.left <= 0 {
+	if r.left <= 0 || r.toEnd {
 		err = r.measure(ctx, c, f)
 	}
 	if err == nil && r.pos > r.start {
@@ -98,8 +103,10 @@ func (r *reader) measure(ctx context.Context, c *conn, f *sftp.File) error {
 		return errors.New("not a regular file")
 	case r.pos > info.Size():
 		return io.ErrUnexpectedEOF
-	case r.left < 0:
+	case r.toEnd && r.pos == r.start: // nothing was returned: a new version will do
 		r.left = info.Size() - r.pos
+	case r.toEnd && r.left != info.Size()-r.pos:
+		return errOther
 	}
 	return nil
 }
@@ -204,33 +211,33 @@ func (r *reader) refill() error {
 	return err
 }
 
-// receive takes the block that is under way and asks for the one after it.
+// receive takes the first of the blocks that are under way, and keeps so many
+// of those after it under way.
 func (r *reader) receive() error {
 	if r.f == nil {
 		return fs.ErrClosed
 	}
-	if r.next == nil {
-		r.request()
-	}
-	b := <-r.next
-	r.next = nil
+	r.request()
+	b := <-r.next[0]
+	r.next = r.next[1:]
 	if b.err != nil {
 		return b.err
 	}
 	r.block = b.data
-	if r.ahead < r.pos+r.left {
-		r.request()
-	}
+	r.request()
 	return nil
 }
 
+// request asks for blocks until enough are under way.
 func (r *reader) request() {
-	ch := make(chan blockOrError, 1)
-	ctx, c, f, at := r.ctx, r.c, r.f, r.ahead
-	n := min(r.pos+r.left-at, blockSize)
-	r.next = ch
-	r.ahead += n
-	go func() { ch <- fetch(ctx, c, f, at, n) }()
+	for len(r.next) < blocksAhead && r.ahead < r.pos+r.left {
+		ch := make(chan blockOrError, 1)
+		ctx, c, f, at := r.ctx, r.c, r.f, r.ahead
+		n := min(r.pos+r.left-at, blockSize)
+		r.next = append(r.next, ch)
+		r.ahead += n
+		go func() { ch <- fetch(ctx, c, f, at, n) }()
+	}
 }
 
 // drop gives up file and connection.

@@ -240,7 +240,10 @@ func (u *upload) replace(ctx context.Context, c *conn) error {
 	// name; an old one cannot be replaced without a gap.
 	err := u.answered(ctx, do(ctx, c, func() error { return c.client.Rename(temp, u.target) }))
 	if err != nil && !temporary(err) && ctx.Err() == nil {
-		if _, serr := lstat(ctx, c, u.target); serr == nil {
+		switch _, serr := lstat(ctx, c, u.target); {
+		case temporary(serr):
+			return serr
+		case serr == nil:
 			return &marked{kind: errors.ErrUnsupported, err: fmt.Errorf("replace an object without posix-rename@openssh.com: %w", err),
 				hint: "the server's SFTP cannot replace files in one step; OpenSSH can"}
 		}
@@ -306,8 +309,11 @@ func (u *upload) retryLink(ctx context.Context, c *conn, first error) error {
 	if err == nil || u.sent {
 		return err
 	}
-	if info, serr := lstat(ctx, c, u.target); serr == nil && info.Mode().IsRegular() {
+	switch info, serr := lstat(ctx, c, u.target); {
+	case serr == nil && info.Mode().IsRegular():
 		return fmt.Errorf("link: %w", fs.ErrExist)
+	case temporary(serr):
+		return serr
 	}
 	return first
 }

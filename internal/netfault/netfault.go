@@ -11,6 +11,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"math/rand/v2"
 	"net"
 	"sync"
 	"time"
@@ -33,7 +34,9 @@ type Proxy struct {
 	refuse  bool
 	latency time.Duration
 	rate    *limit.Limiter
-	budget  int64 // bytes until a reset; < 0: none
+	budget  int64 // bytes until a reset, or the next trouble; < 0: none
+	trouble *rand.Rand
+	left    int // how much trouble is to come
 	pairs   map[*pair]bool
 	total   int   // connections so far
 	up      int64 // bytes from clients
@@ -89,6 +92,51 @@ func (p *Proxy) SetRefuse(on bool) { p.change(func() { p.refuse = on }) }
 
 // ResetAfter resets all connections once n more bytes have passed, one time.
 func (p *Proxy) ResetAfter(n int64) { p.change(func() { p.budget = n }) }
+
+// Trouble makes the network fail n times: after numbers of bytes that seed
+// decides, all connections are reset or half-closed, or everything is swallowed,
+// or every new connection refused, for a moment. After that, and between two of
+// them, it works.
+func (p *Proxy) Trouble(seed uint64, n int) {
+	p.change(func() {
+		p.trouble, p.left = rand.New(rand.NewPCG(seed, 1)), n
+		p.arm()
+	})
+}
+
+// The bytes between two troubles - up to one of these numbers, as likely to be a
+// small one as a large one - and how long those last that do not pass at once.
+const (
+	fewestBetween = 2 << 10
+	doublings     = 7
+	moment        = 100 * time.Millisecond
+)
+
+// arm sets when the next trouble comes. The caller holds p.mu.
+func (p *Proxy) arm() {
+	p.budget = -1
+	if p.left > 0 {
+		p.left--
+		p.budget = 1 + p.trouble.Int64N(fewestBetween<<p.trouble.IntN(doublings))
+	}
+}
+
+// strike carries out a trouble.
+func (p *Proxy) strike(kind int) {
+	switch kind {
+	case 0:
+		p.HalfClose()
+	case 1:
+		p.SetBlackHole(true)
+		time.AfterFunc(moment, func() { p.SetBlackHole(false) })
+	case 2:
+		p.SetRefuse(true)
+		p.Reset()
+		time.AfterFunc(moment, func() { p.SetRefuse(false) })
+	default:
+		p.Reset()
+	}
+}
 
 func (p *Proxy) change(f func()) {
 	p.mu.Lock()
@@ -252,30 +300,37 @@ func (p *Proxy) forward(c *pair, dst *net.TCPConn, k packet, count *int64) bool 
 		}
 		break
 	}
-	n, spent := p.spend(len(k.data), count)
+	n, strike := p.spend(len(k.data), count)
 	if _, err := dst.Write(k.data[:n]); err != nil {
 		return false
 	}
-	if spent {
-		p.Reset()
-		return false
+	if strike != nil {
+		strike()
 	}
-	return true
+	return n == len(k.data)
 }
 
-// spend counts n bytes and returns how many of them may pass before a reset is due.
-func (p *Proxy) spend(n int, count *int64) (pass int, spent bool) {
+// spend counts n bytes and returns how many of them may pass before what is due
+// is to be done, if anything is.
+func (p *Proxy) spend(n int, count *int64) (pass int, strike func()) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	pass = n
-	if p.budget >= 0 {
-		if int64(n) >= p.budget {
-			pass, spent = int(p.budget), true
-			p.budget = -1
-		} else {
-			p.budget -= int64(n)
+	switch {
+	case p.budget < 0:
+	case int64(n) < p.budget:
+		p.budget -= int64(n)
+	case p.trouble == nil:
+		pass, p.budget = int(p.budget), -1
+		strike = func() { p.Reset() }
+	default:
+		kind := p.trouble.IntN(4)
+		if kind > 1 { // a reset cuts a message off
+			pass = int(p.budget)
 		}
+		p.arm()
+		strike = func() { p.strike(kind) }
 	}
 	*count += int64(pass)
-	return pass, spent
+	return pass, strike
 }

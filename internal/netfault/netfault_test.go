@@ -144,3 +144,36 @@ func TestHalfClose(t *testing.T) {
 		t.Errorf("write: %v", err)
 	}
 }
+
+// TestTrouble: whoever tries again gets through in the end, and the faults have
+// come by then.
+func TestTrouble(t *testing.T) {
+	for seed := range uint64(8) {
+		p, c := start(t)
+		p.Trouble(seed, 5)
+		for rest := 1 << 20; rest > 0; { // 5 troubles come within 640 KiB
+			const n = 1000
+			conn := c
+			go conn.Write(make([]byte, n))
+			if _, err := io.ReadFull(c, make([]byte, n)); err == nil {
+				rest -= n
+				continue
+			}
+			for conn, err := net.Dial("tcp", p.Addr()); ; conn, err = net.Dial("tcp", p.Addr()) {
+				if err == nil {
+					t.Cleanup(func() { conn.Close() })
+					c = conn.(*net.TCPConn)
+					c.SetDeadline(time.Now().Add(2 * time.Minute))
+					break
+				}
+				time.Sleep(moment / 10) // refused
+			}
+		}
+		p.mu.Lock()
+		left, budget := p.left, p.budget
+		p.mu.Unlock()
+		if left != 0 || budget >= 0 {
+			t.Errorf("seed %d: %d troubles have not come", seed, left)
+		}
+	}
+}
