@@ -245,6 +245,44 @@ func TestWants(t *testing.T) {
 	}
 }
 
+// TestPinged: a health check that waits for backups hears of no other success, and of
+// every failure.
+func TestPinged(t *testing.T) {
+	var mu sync.Mutex
+	var got []string
+	server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		mu.Lock()
+		defer mu.Unlock()
+		got = append(got, r.URL.Path)
+	}))
+	defer server.Close()
+	c := &config.Config{Apps: map[string]*config.App{"cloud": {Notify: config.Strings{"hc"}}}, Copies: map[string]*config.Copy{"off": {Notify: config.Strings{"hc"}}},
+		Notify: map[string]*config.Notify{"hc": {Ping: &config.Ping{Address: config.Address{URL: server.URL}, Start: true}}}}
+	teller := NewTeller(c, t.TempDir(), "vault/test")
+	for _, e := range []struct {
+		kind   record.Kind
+		app    string
+		result record.Result
+		want   string
+	}{
+		{record.Backup, "cloud", record.Success, "/start /"},
+		{record.Backup, "cloud", record.Skipped, "/start /"},
+		{record.Backup, "cloud", record.Failed, "/start /fail"},
+		{record.Verify, "cloud", record.Success, ""},
+		{record.Rehearsal, "cloud", record.Failed, "/fail"},
+		{record.Copy, "cloud", record.Success, ""},
+		{record.Copy, "cloud", record.Failed, "/fail"},
+		{record.Copy, "elsewhere", record.Success, "/start /"},
+	} {
+		got = nil
+		a := record.Activity{App: e.app, Kind: e.kind, Destination: "off", Result: e.result}
+		wrong := append(teller.Begin(t.Context(), a), teller.End(t.Context(), a, nil)...)
+		if text := strings.Join(got, " "); text != e.want || len(wrong) > 0 {
+			t.Errorf("%s of %s, %s: %q, want %q; %q", e.kind, e.app, e.result, text, e.want, wrong)
+		}
+	}
+}
+
 // TestTemplates: wrong ones are found, and in an emergency the usual text is sent.
 func TestTemplates(t *testing.T) {
 	for text, good := range map[string]bool{defaultTitle: true, defaultText: true, "{{.App}} {{upper .App}}": false, "{{.Nothing}}": false, "{{": false, "{{.Took}} {{range .Volumes}}{{.Name}}{{end}}": true} {

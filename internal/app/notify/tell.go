@@ -37,11 +37,31 @@ func (t *Teller) about(a *record.Activity) (names []string, metrics string) {
 	return names, metrics
 }
 
+// pings reports whether a health check hears that an activity begins or went well. It
+// waits for backups - where these are made elsewhere, for copies of them - and would
+// not miss them if a check or a trial restore answered for them. What went wrong it
+// hears in any case.
+func (t *Teller) pings(a *record.Activity) bool {
+	return a.Kind == record.Backup || a.Kind == record.Copy && t.Config.Apps[a.App] == nil
+}
+
+// heard leaves out the health checks that do not wait for an event.
+func (t *Teller) heard(names []string, e *Event) []string {
+	if t.pings(&e.Activity) || !e.Begins && e.Result != record.Success && e.Result != record.Skipped {
+		return names
+	}
+	return slices.DeleteFunc(slices.Clone(names), func(name string) bool {
+		n := t.Config.Notify[name]
+		return n != nil && n.Ping != nil
+	})
+}
+
 // Begin tells that an activity has begun. What could not be told is returned, as
 // messages.
 func (t *Teller) Begin(ctx context.Context, a record.Activity) []string {
 	names, _ := t.about(&a)
-	return messages(t.Send(ctx, names, Event{Activity: a, Begins: true}))
+	e := Event{Activity: a, Begins: true}
+	return messages(t.Send(ctx, t.heard(names, &e), e))
 }
 
 // End writes the metrics of an activity that has ended and is on record, and tells of
@@ -74,7 +94,8 @@ func (t *Teller) EndAll(ctx context.Context, list []record.Activity, before *rec
 		return nil
 	}
 	slices.Sort(names)
-	wrong = append(wrong, messages(t.Send(context.WithoutCancel(ctx), slices.Compact(names), NewEvent(list[0], before)))...)
+	e := NewEvent(list[0], before)
+	wrong = append(wrong, messages(t.Send(context.WithoutCancel(ctx), t.heard(slices.Compact(names), &e), e))...)
 	if len(wrong) > 0 {
 		for i := range list {
 			if err := t.Store.Note(list[i], wrong); err != nil {
