@@ -200,7 +200,7 @@ func TestTold(t *testing.T) {
 		}
 	}
 	// Nobody there to be told: the backup is good, it is shown, and on record.
-	hook.Close()
+	write("url", "http://127.0.0.1:1/secret\n")
 	text := strings.ReplaceAll(strings.ReplaceAll(told, "DIR", dir), "{on: always,", "{on: always, timeout: 1s,")
 	write("vault.yaml", text)
 	code, out := vault(t, t.Context(), "run", "good")

@@ -2,16 +2,13 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/http/httptest"
 	"net/http/httputil"
-	"net/netip"
 	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -31,33 +28,6 @@ type remote struct {
 	kill    func()
 	restart func()
 	locks   func(least time.Duration) error
-}
-
-// at returns the remote with the means to kill and restart it. While it is down its
-// address is taken, so that nobody else listens there: by a socket that does not
-// listen, which with SO_REUSEADDR keeps the server from nothing.
-func (r remote) at(t *testing.T, addr string, kill, restart func()) remote {
-	free := func() {}
-	r.kill = func() {
-		kill()
-		fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
-		if err != nil {
-			t.Fatal(err)
-		}
-		free = sync.OnceFunc(func() { syscall.Close(fd) })
-		t.Cleanup(free)
-		a := netip.MustParseAddrPort(addr)
-		err = errors.Join(syscall.SetsockoptInt(fd, syscall.SOL_SOCKET, syscall.SO_REUSEADDR, 1),
-			syscall.Bind(fd, &syscall.SockaddrInet4{Port: int(a.Port()), Addr: a.Addr().As4()}))
-		if err != nil {
-			t.Fatalf("take the address of a server that is down: %v", err)
-		}
-	}
-	r.restart = func() {
-		restart()
-		free()
-	}
-	return r
 }
 
 // TestRemoteScripts runs the scripts in testdata/remote: repositories on real
@@ -139,7 +109,7 @@ func startSFTP(t *testing.T) remote {
 		"SSH_DIR":                s.Dir,
 		"DATA":                   data,
 		"FULL":                   mountSmall(t, full),
-	}}.at(t, fmt.Sprint("127.0.0.1:", s.Port), s.Kill, s.Restart)
+	}, kill: s.Kill, restart: s.Restart}
 }
 
 // startS3 starts an S3 server with a bucket on a small file system, if one can
@@ -152,7 +122,7 @@ func startS3(t *testing.T) remote {
 	s.MakeUser(t, "nobody", "nobody-secret") // to whom no policy grants anything
 	env := s3Env(s, s.Endpoint())
 	env["ADDR"], env["DATA"], env["FULL"] = s.Addr, root, full
-	return remote{env: env}.at(t, s.Addr, s.Kill, func() { s.Restart(t) })
+	return remote{env: env, kill: s.Kill, restart: func() { s.Restart(t) }}
 }
 
 // startS3Lock starts an S3 server with a bucket that has object lock, and one
@@ -161,7 +131,7 @@ func startS3Lock(t *testing.T) remote {
 	s := s3test.Start(t, s3test.Options{Versioning: true})
 	s.MakeBucket(t, "bucket", minio.MakeBucketOptions{ObjectLocking: true})
 	s.MakeBucket(t, "plain", minio.MakeBucketOptions{})
-	return remote{env: s3Env(s, s.Endpoint()), locks: func(least time.Duration) error { return locked(s, least) }}.at(t, s.Addr, s.Kill, func() { s.Restart(t) })
+	return remote{env: s3Env(s, s.Endpoint()), kill: s.Kill, restart: func() { s.Restart(t) }, locks: func(least time.Duration) error { return locked(s, least) }}
 }
 
 // locked checks that nothing that a restore of the repository needs can be
@@ -219,7 +189,7 @@ func startS3Lax(t *testing.T) remote {
 	t.Cleanup(proxy.Close)
 	env := s3Env(s, proxy.URL)
 	env["ADDR"] = s.Addr
-	return remote{env: env}.at(t, s.Addr, s.Kill, func() { s.Restart(t) })
+	return remote{env: env, kill: s.Kill, restart: func() { s.Restart(t) }}
 }
 
 func s3Env(s *s3test.Server, endpoint string) map[string]string {
