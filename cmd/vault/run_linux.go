@@ -13,6 +13,7 @@ import (
 	"vault/internal/app/record"
 	apprun "vault/internal/app/run"
 	"vault/internal/display"
+	"vault/internal/save"
 	"vault/repo"
 	"vault/snapshot/archive"
 )
@@ -127,6 +128,8 @@ func (r *appRun) explain(err error) (int, string) {
 		return code, "timeout of the application says how long it may take; what was stored so far is used by the next run"
 	case errors.Is(err, apprun.ErrQuiet):
 		return code, "it was brought back; prewarm makes the time at rest shorter, quiesce.timeout allows more of it"
+	case errors.Is(err, save.ErrStalled):
+		return code, "it was brought back; check the network and the store; quiesce.store-patience is for how long a slow one may take a pack"
 	case errors.Is(err, apprun.ErrRehearsalTime):
 		return code, "rehearse.timeout says how long it may take; rehearse.volumes restores less"
 	case errors.Is(err, apprun.ErrKeepsNothing):
