@@ -94,3 +94,8 @@ type Info struct {
 // Create looks whether there is an object, and stores it after that, where it
 // cannot do both in one step. It is called before the store is used.
 type SingleWriter interface{ SingleWriter() }
+
+// Mover is what the drivers of distant stores implement: Moved returns how many
+// bytes were sent and received so far, those of requests that have failed and of those
+// under way included. Who waits for a store that is slow sees by it that it is not dead.
+type Mover interface{ Moved() int64 }

@@ -109,6 +109,9 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 // condition of a put cannot be told, so that Create looks first.
 func (s *Store) SingleWriter() { s.unguarded.Store(true) }
 
+// Moved implements [backend.Mover].
+func (s *Store) Moved() int64 { return s.wire.moved.Load() }
+
 // Close implements [backend.Backend]. Operations under way may finish.
 func (s *Store) Close() error {
 	if s.closed.Swap(true) {

@@ -31,9 +31,10 @@ type transport struct {
 	stall    time.Duration
 	trace    func(op string)
 
-	answered  atomic.Bool // something that speaks HTTP has answered once
-	known     atomic.Bool // an object was put or read: whether there are versions is known
-	versioned atomic.Bool // a version id has been seen: the bucket keeps versions
+	moved     atomic.Int64 // bytes of bodies, both ways
+	answered  atomic.Bool  // something that speaks HTTP has answered once
+	known     atomic.Bool  // an object was put or read: whether there are versions is known
+	versioned atomic.Bool  // a version id has been seen: the bucket keeps versions
 }
 
 const (
@@ -126,7 +127,7 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 			req.Header = req.Header.Clone()
 			req.Header.Set("Expect", "100-continue")
 		}
-		req.Body = &body{rc: req.Body, watch: w, limit: t.up, keep: true}
+		req.Body = &body{rc: req.Body, watch: w, limit: t.up, moved: &t.moved, keep: true}
 	}
 	resp, err := t.http.RoundTrip(req)
 	if err != nil {
@@ -142,7 +143,7 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	if resp.StatusCode/100 == 2 && (op == OpGet || op == OpStat || op == OpPut || op == OpCreate || op == OpComplete) {
 		t.known.Store(true)
 	}
-	b := &body{rc: resp.Body, watch: w, limit: t.down, left: maxAnswer}
+	b := &body{rc: resp.Body, watch: w, limit: t.down, moved: &t.moved, left: maxAnswer}
 	if op == OpGet && resp.StatusCode/100 == 2 {
 		b.left = -1
 	}
@@ -226,6 +227,7 @@ type body struct {
 	rc    io.ReadCloser
 	watch *watch
 	limit *limit.Limiter
+	moved *atomic.Int64
 	left  int64 // how much of an answer is taken, if not negative
 	keep  bool  // a request's: its end is not the end of the watch
 }
@@ -244,6 +246,7 @@ func (b *body) Read(p []byte) (int, error) {
 	b.watch.resume()
 	n, err := b.rc.Read(p)
 	b.watch.pause()
+	b.moved.Add(int64(n))
 	if b.left > 0 {
 		b.left -= int64(n)
 	}
@@ -269,6 +272,7 @@ func (b *body) send(p []byte) (int, error) {
 	if lerr := b.limit.Wait(b.watch.ctx, n); lerr != nil {
 		return 0, lerr
 	}
+	b.moved.Add(int64(n))
 	return n, err
 }
 

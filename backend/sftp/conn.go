@@ -56,14 +56,21 @@ type conn struct {
 	users int // guarded by Store.mu
 }
 
+// flow is what the connections of a store have in common.
+type flow struct {
+	up, down *limit.Limiter
+	trace    func(string) // of what is written
+	moved    atomic.Int64 // bytes of SFTP, both ways
+}
+
 // newConn starts SFTP on a link, which it closes when it fails.
-func newConn(ctx context.Context, l *link, timeout time.Duration, up, down *limit.Limiter, trace func(string)) (*conn, error) {
+func newConn(ctx context.Context, l *link, timeout time.Duration, f *flow) (*conn, error) {
 	c := &conn{link: l}
 	c.ctx, c.cancel = context.WithCancelCause(context.Background())
 	stop := context.AfterFunc(ctx, func() { c.kill(ctx.Err()) })
 	timer := time.AfterFunc(timeout, func() { c.kill(errors.New("no answer to the start of SFTP")) })
 	client, err := sftp.NewClientPipe(
-		&meter{c: c, r: l.r, limit: down}, &meter{c: c, w: l.w, limit: up, trace: tracer{tell: trace}},
+		&meter{c: c, f: f, r: l.r, limit: f.down}, &meter{c: c, f: f, w: l.w, limit: f.up, trace: tracer{tell: f.trace}},
 		sftp.UseConcurrentReads(true), sftp.MaxConcurrentRequestsPerFile(64))
 	timer.Stop()
 	if l.ready != nil {
@@ -236,6 +243,7 @@ func (c *conn) judge(err error) error {
 // meter counts and limits what passes, one way.
 type meter struct {
 	c     *conn
+	f     *flow
 	r     io.Reader
 	w     io.WriteCloser
 	limit *limit.Limiter
@@ -244,7 +252,7 @@ type meter struct {
 
 func (m *meter) Read(p []byte) (int, error) {
 	n, err := m.r.Read(p)
-	m.c.moved.Add(int64(n))
+	m.count(n)
 	if werr := m.wait(n); werr != nil && err == nil {
 		err = werr
 	}
@@ -257,8 +265,13 @@ func (m *meter) Write(p []byte) (int, error) {
 	}
 	m.trace.see(p)
 	n, err := m.w.Write(p)
-	m.c.moved.Add(int64(n))
+	m.count(n)
 	return n, err
+}
+
+func (m *meter) count(n int) {
+	m.c.moved.Add(int64(n))
+	m.f.moved.Add(int64(n))
 }
 
 func (m *meter) wait(n int) error {

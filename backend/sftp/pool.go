@@ -86,7 +86,7 @@ func (s *Store) newConn() (*conn, error) {
 	if err != nil {
 		return nil, s.soften(err)
 	}
-	c, err := newConn(s.ctx, l, s.cfg.Timeout, s.up, s.down, s.cfg.Trace)
+	c, err := newConn(s.ctx, l, s.cfg.Timeout, &s.flow)
 	if err != nil {
 		return nil, s.soften(err)
 	}

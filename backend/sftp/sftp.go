@@ -113,8 +113,7 @@ type Store struct {
 	root  string // path on the server, clean
 	id    string // part of the names of this store's temporary files
 	dial  dialer
-	up    *limit.Limiter
-	down  *limit.Limiter
+	flow  flow
 	turns chan struct{} // holds a token for each operation under way
 
 	single atomic.Bool // there is one writer: Create does without hard links
@@ -181,9 +180,10 @@ func newStore(cfg Config) (*Store, error) {
 	}
 	s := &Store{
 		cfg: cfg, place: place, root: path.Clean(cfg.Path), id: strings.ToLower(rand.Text()[:13]),
-		up: limit.New(cfg.LimitUpload), down: limit.New(cfg.LimitDownload), turns: make(chan struct{}, maxParallel),
+		turns:  make(chan struct{}, maxParallel),
 		synced: make(map[string]bool), temps: make(map[string]bool), warned: make(map[string]bool),
 	}
+	s.flow.up, s.flow.down, s.flow.trace = limit.New(cfg.LimitUpload), limit.New(cfg.LimitDownload), cfg.Trace
 	s.ctx, s.stop = context.WithCancel(context.Background())
 	if len(cfg.Command) > 0 {
 		s.dial = &commandDialer{args: cfg.Command}
@@ -216,6 +216,9 @@ func placeOf(cfg Config) string {
 
 // SingleWriter implements [backend.SingleWriter].
 func (s *Store) SingleWriter() { s.single.Store(true) }
+
+// Moved implements [backend.Mover].
+func (s *Store) Moved() int64 { return s.flow.moved.Load() }
 
 // warn tells the user something once.
 func (s *Store) warn(message string) {

@@ -35,6 +35,9 @@ func (s *session) around(ctx context.Context) error {
 		if s.o.Patience > 0 {
 			watch := time.NewTicker(max(s.o.Patience/stallTicks, time.Millisecond))
 			defer watch.Stop()
+			if m, ok := s.r.Backend().(backend.Mover); ok {
+				s.gauge.moved = m.Moved
+			}
 			go s.gauge.watch(ctx, watch.C, func() { give(fmt.Errorf("%w for %v: %w", ErrStalled, s.o.Patience, backend.ErrUnreachable)) })
 		}
 		select {
@@ -60,12 +63,18 @@ const stallTicks = 8
 
 // gauge counts what the store is asked while the sources are read. It is safe for
 // concurrent use.
-type gauge struct{ asked, answered atomic.Int64 }
+type gauge struct {
+	asked, answered atomic.Int64
+	moved           func() int64 // bytes to and from the store; may be nil
+}
 
 // watch calls stalled once when at stallTicks ticks in a row something was asked and
 // nothing had been answered since the first of them. It returns then, or when ctx ends.
+//
+// A pack on its way over a slow line is no stall: bytes move at most ticks then. That they
+// move at some says nothing, as each new attempt to reach a dead store fills buffers.
 func (g *gauge) watch(ctx context.Context, ticks <-chan time.Time, stalled func()) {
-	idle, last := 0, int64(-1)
+	idle, moving, last, bytes := 0, 0, int64(-1), int64(0)
 	for {
 		select {
 		case <-ctx.Done():
@@ -74,13 +83,22 @@ func (g *gauge) watch(ctx context.Context, ticks <-chan time.Time, stalled func(
 		}
 		answered := g.answered.Load()
 		if answered != last || g.asked.Load() == answered {
-			idle, last = 0, answered
+			idle, moving, last = 0, 0, answered
 			continue
 		}
-		if idle++; idle == stallTicks {
+		if g.moved != nil {
+			if n := g.moved(); n != bytes {
+				bytes, moving = n, moving+1
+			}
+		}
+		if idle++; idle < stallTicks {
+			continue
+		}
+		if moving < stallTicks/2 {
 			stalled()
 			return
 		}
+		idle, moving = 0, 0
 	}
 }
 

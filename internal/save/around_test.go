@@ -177,19 +177,28 @@ func TestReadsOn(t *testing.T) {
 	p.same(&report.Backup, "big")
 }
 
+// moves returns a count of bytes that grows at each nth call.
+func moves(n int) func() int64 {
+	calls := 0
+	return func() int64 { calls++; return int64(calls / n) }
+}
+
 func TestGauge(t *testing.T) {
 	for name, tc := range map[string]struct {
 		between func(g *gauge) // two ticks
+		moved   func() int64
 		want    bool
 	}{
-		"nothing is asked":             {func(*gauge) {}, false},
-		"asked, and no answer":         {func(g *gauge) { g.asked.Store(3); g.answered.Store(2) }, true},
-		"asked, and answers come":      {func(g *gauge) { g.asked.Add(1); g.answered.Add(1); g.asked.CompareAndSwap(1, 2) }, false},
-		"everything was answered":      {func(g *gauge) { g.asked.Store(5); g.answered.Store(5) }, false},
-		"one waits, others get theirs": {func(g *gauge) { g.asked.CompareAndSwap(0, 1); g.asked.Add(1); g.answered.Add(1) }, false},
+		"nothing is asked":             {func(*gauge) {}, nil, false},
+		"asked, and no answer":         {func(g *gauge) { g.asked.Store(3); g.answered.Store(2) }, nil, true},
+		"asked, and answers come":      {func(g *gauge) { g.asked.Add(1); g.answered.Add(1); g.asked.CompareAndSwap(1, 2) }, nil, false},
+		"everything was answered":      {func(g *gauge) { g.asked.Store(5); g.answered.Store(5) }, nil, false},
+		"one waits, others get theirs": {func(g *gauge) { g.asked.CompareAndSwap(0, 1); g.asked.Add(1); g.answered.Add(1) }, nil, false},
+		"a pack on a slow line":        {func(g *gauge) { g.asked.Store(1) }, moves(1), false},
+		"attempts that fill buffers":   {func(g *gauge) { g.asked.Store(1) }, moves(stallTicks / 2), true},
 	} {
 		t.Run(name, func(t *testing.T) {
-			var g gauge
+			g := gauge{moved: tc.moved}
 			ctx, cancel := context.WithCancel(t.Context())
 			ticks, stalled, ended := make(chan time.Time), false, make(chan struct{})
 			go func() {
