@@ -36,6 +36,7 @@ func (e *SizeError) Error() string {
 type budget struct {
 	volume            *snapshot.Volume
 	entries, bytes    atomic.Uint64 // taken
+	repeated          atomic.Uint64 // bytes that are taken once more
 	entryMax, byteMax uint64
 }
 
@@ -83,11 +84,22 @@ func (b *budget) content(n *snapshot.Node) error {
 	for {
 		have := b.bytes.Load()
 		now := add(have, n.Size)
-		if now > b.byteMax {
+		if now > add(b.byteMax, b.repeated.Load()) {
 			return &SizeError{Volume: b.volume.Name, What: "bytes", Recorded: b.volume.BytesProcessed}
 		}
 		if b.bytes.CompareAndSwap(have, now) {
 			return nil
+		}
+	}
+}
+
+// repeat lets the content of a file be counted once more: it has other names, of
+// which the restore had to forget that they are its.
+func (b *budget) repeat(size uint64) {
+	for {
+		have := b.repeated.Load()
+		if b.repeated.CompareAndSwap(have, add(have, size)) {
+			return
 		}
 	}
 }

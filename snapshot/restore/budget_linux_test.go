@@ -103,7 +103,7 @@ func TestByteBomb(t *testing.T) {
 	r.workers.Add(1)
 	go r.work()
 	w := &worker{run: r}
-	state := &volume{name: "v", size: newBudget(v), done: make(chan struct{}), links: links{table: make(map[linkKey]*link)}}
+	state := &volume{name: "v", size: newBudget(v), done: make(chan struct{}), links: newLinks()}
 	state.size.byteMax = 3 * testChunk // without slack
 	w.tree(newDir(r.target, ".", state, v.Root))
 	close(r.batches)

@@ -34,9 +34,12 @@ type dir struct {
 	made   bool // this run made it: nothing of others is in it
 	had    info // what it was when it was made or opened
 	stamp  string
-	verb   Verb                // of the directory itself
-	holey  bool                // its listing could not be read to the end
-	extras map[string]struct{} // for Delete: what it had and the backup has not yet named
+	// unchecked says that it is on the way to one found again by its path: that
+	// one is looked at.
+	unchecked bool
+	verb      Verb                // of the directory itself
+	holey     bool                // its listing could not be read to the end
+	extras    map[string]struct{} // for Delete: what it had and the backup has not yet named
 	// leftovers are temporary names that it had and the backup has not yet named.
 	leftovers map[string]struct{}
 
@@ -192,7 +195,7 @@ func (c *dirCache) reopen(d *dir) error {
 		if err != nil {
 			return err
 		}
-		if !st.id.same(child.had.id) || h.object().stamp() != child.stamp {
+		if !child.unchecked && (!st.id.same(child.had.id) || h.object().stamp() != child.stamp) {
 			h.close()
 			return errMoved
 		}

@@ -15,7 +15,8 @@
 // One goroutine walks the tree in its order and makes the directories; workers
 // write the files, and share the ranges of large ones. Directory descriptors
 // are counted and bounded, whatever the number and depth of directories; no
-// list of all files is held.
+// list of all files is held. Of millions of files that wait for their other names
+// most wait in a file that has no name, in the volume's directory.
 //
 // Existing files are kept, corrected, updated in place or replaced as the
 // Policy says. One that has further hard links, or belongs to somebody who

@@ -75,7 +75,7 @@ func fakeWorker(t *testing.T, s *store, base string) (*worker, *dir) {
 	r := newRun(context.Background(), Options{Source: s, Target: filepath.Join(base, "t")})
 	must(r.openTarget())
 	t.Cleanup(func() { r.dirs.release(r.target); r.dirs.close() })
-	v := &volume{name: "v", size: newBudget(&snapshot.Volume{})}
+	v := &volume{name: "v", size: newBudget(&snapshot.Volume{}), links: newLinks()}
 	d := newDir(r.target, ".", v, &snapshot.Node{Type: snapshot.Directory})
 	w := &worker{run: r}
 	if !w.ready(d) {
@@ -480,7 +480,6 @@ func TestExchanged(t *testing.T) {
 		t.Errorf("exchanged directory: %v", err)
 	}
 
-	d.volume.links.table = make(map[linkKey]*link)
 	a, b := s.fileOf("a", "data"), s.fileOf("b", "data")
 	a.Inode, a.Links, b.Inode, b.Links = 5, 2, 5, 2
 	w.entry(d, &a.Node)

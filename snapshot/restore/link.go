@@ -6,40 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"sync"
 
 	"vault/snapshot"
 )
-
-// links knows the files of a volume that have several names. The first name
-// that is restored writes the file; the others become links to that inode, as
-// long as their content is the same.
-type links struct {
-	mu    sync.Mutex // guards table and flags
-	table map[linkKey]*link
-	flags []lateFlags // for when all links are made
-}
-
-type linkKey struct{ device, inode uint64 }
-
-// link is one file with several names.
-type link struct {
-	digest [sha256.Size]byte // of type and content
-
-	mu   sync.Mutex // held while the file is written or linked; guards what follows
-	seen uint64
-	out  outcome
-	at   location
-	// earlier are names that were found in place, so that their inode is not
-	// of this run and no source for links. If a later name has to be written,
-	// they become links to that.
-	earlier []location
-}
-
-type location struct {
-	dir  *dir
-	name string
-}
 
 type lateFlags struct {
 	location
@@ -50,17 +19,13 @@ type lateFlags struct {
 // linked restores an entry that has other names.
 func (w *worker) linked(d *dir, n *snapshot.Node) error {
 	ls := &d.volume.links
-	key := linkKey{n.Device, n.Inode}
 	digest := contentDigest(n)
-	ls.mu.Lock()
-	l := ls.table[key]
-	first := l == nil
-	if first {
-		l = &link{digest: digest}
-		ls.table[key] = l
+	l, fresh, err := ls.take(linkKey{n.Device, n.Inode}, digest, n.Size)
+	defer w.letGo(d.volume, l)
+	if err != nil {
+		w.notice(d, n.Name, "hard link, written as a file of its own", err)
 	}
-	ls.mu.Unlock()
-	if (first || l.digest != digest) && !w.affords(d, n) {
+	if (fresh || l.digest != digest) && !w.affords(d, n) {
 		return nil
 	}
 	if l.digest != digest { // the file changed between two names of it
@@ -69,11 +34,8 @@ func (w *worker) linked(d *dir, n *snapshot.Node) error {
 	}
 	l.mu.Lock() // the one who holds it writes the file and waits for no other link
 	defer l.mu.Unlock()
-	if l.seen++; l.seen >= n.Links {
-		ls.mu.Lock()
-		delete(ls.table, key)
-		ls.mu.Unlock()
-	}
+	l.seen++
+	l.done = l.seen >= n.Links
 	if !l.out.known {
 		out, err := w.place(d, n, keepGood)
 		if err == nil {
@@ -90,8 +52,48 @@ func (w *worker) linked(d *dir, n *snapshot.Node) error {
 func (l *link) take(out outcome, at location) {
 	l.out, l.at = out, at
 	if !out.made && out.known {
+		l.remember(at)
+	}
+}
+
+// remember keeps a name that was found in place, unless there are too many.
+func (l *link) remember(at location) {
+	if l.more = l.more || len(l.earlier) == namesKept; !l.more {
 		l.earlier = append(l.earlier, at)
 	}
+}
+
+// letGo ends the use of a link. If one has to be forgotten for it, its other names
+// are written again, so that they count again.
+func (w *worker) letGo(v *volume, l *link) {
+	old, err := v.links.letGo(l, w.makeSpill)
+	if old == nil {
+		return
+	}
+	v.size.repeat(old.size)
+	if old.out.known {
+		w.notice(old.at.dir, old.at.name, "hard link, later names become files of their own", err)
+	}
+}
+
+// spillFile is makeSpill, but for tests.
+func (w *worker) spillFile(root *dir) (file, error) {
+	h, err := w.dirs.acquire(root)
+	if err != nil {
+		return file{}, err
+	}
+	defer w.dirs.release(root)
+	w.unlockDir(root, h)
+	name := tempName()
+	f, err := h.create(name)
+	if err != nil {
+		return f, err
+	}
+	if err := h.unlink(name); err != nil {
+		f.close()
+		return f, err
+	}
+	return f, nil
 }
 
 // joinExisting restores another name of a file that was found in place.
@@ -103,13 +105,17 @@ func (w *worker) joinExisting(l *link, d *dir, n *snapshot.Node) error {
 	st, err := h.stat(n.Name)
 	w.dirs.release(d)
 	if err == nil && st.id.same(l.out.id) {
-		l.earlier = append(l.earlier, location{d, n.Name})
+		l.remember(location{d, n.Name})
 		w.event(d, n.Name, hardLink, Unchanged, 0)
 		return nil
 	}
 	out, err := w.place(d, n, renew)
 	if err != nil || !out.made {
 		return err
+	}
+	if l.more {
+		w.notice(d, n.Name, "hard link, written as a file of its own", errManyNames)
+		return nil
 	}
 	earlier := l.earlier
 	l.earlier = nil
@@ -224,7 +230,7 @@ func (w *worker) fileFlags(f file, d *dir, n *snapshot.Node) {
 	if n.Flags&flagsSettable == 0 {
 		return
 	}
-	if n.Links < 2 {
+	if n.Links < 2 || n.Flags&flagsLocking == 0 {
 		w.setFlags(f.object(), d, n.Name, n.Flags)
 		return
 	}
@@ -232,14 +238,14 @@ func (w *worker) fileFlags(f file, d *dir, n *snapshot.Node) {
 	if err != nil {
 		return
 	}
-	ls := &d.volume.links
-	ls.mu.Lock()
-	defer ls.mu.Unlock()
-	ls.flags = append(ls.flags, lateFlags{location{d, n.Name}, st.id, n.Flags})
+	if !d.volume.links.later(lateFlags{location{d, n.Name}, st.id, n.Flags}) {
+		w.notice(d, n.Name, "inode flags", errManyLate)
+	}
 }
 
 // finishLinks ends a volume.
 func (w *worker) finishLinks(v *volume) {
+	v.links.far.close()
 	for _, late := range v.links.flags {
 		if w.cancelled() {
 			return

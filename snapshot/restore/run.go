@@ -33,6 +33,9 @@ type run struct {
 	// paths below the target. Delete spares them.
 	places map[string]struct{}
 
+	// makeSpill makes a file without a name in the root of a volume.
+	makeSpill func(root *dir) (file, error)
+
 	batches chan batch
 	lead    lead // of the walker before the workers
 	spans   chan *span
@@ -86,6 +89,7 @@ func newRun(ctx context.Context, opts Options) *run {
 	r.ctx, r.stop = context.WithCancelCause(ctx)
 	r.uid, r.gid = ownIDs()
 	r.groups, _ = os.Getgroups()
+	r.makeSpill = (&worker{run: r}).spillFile
 	return r
 }
 
@@ -150,7 +154,7 @@ func (r *run) openTarget() error {
 
 // volume restores one volume and waits until it is done.
 func (w *worker) volume(v *Volume) {
-	state := &volume{name: v.Name, size: newBudget(v.Volume), done: make(chan struct{}), links: links{table: make(map[linkKey]*link)}}
+	state := &volume{name: v.Name, size: newBudget(v.Volume), done: make(chan struct{}), links: newLinks()}
 	parts, err := splitDir(v.Dir)
 	root := v.Root
 	switch {

@@ -27,6 +27,11 @@ type identity struct{ dev, ino uint64 }
 
 func (id identity) same(other identity) bool { return id == other }
 
+// numbers returns the identity as numbers, if it is made of them.
+func (id identity) numbers() (device, inode uint64, ok bool) { return id.dev, id.ino, true }
+
+func identityOf(device, inode uint64) identity { return identity{device, inode} }
+
 // sameDevice reports whether both are on one file system.
 func (id identity) sameDevice(other identity) bool { return id.dev == other.dev }
 

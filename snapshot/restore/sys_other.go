@@ -28,6 +28,11 @@ func (id identity) same(other identity) bool {
 	return id.fi != nil && other.fi != nil && os.SameFile(id.fi, other.fi)
 }
 
+// numbers returns the identity as numbers, if it is made of them.
+func (id identity) numbers() (device, inode uint64, ok bool) { return 0, 0, false }
+
+func identityOf(uint64, uint64) identity { return identity{} }
+
 func (id identity) sameDevice(identity) bool { return true }
 
 // info is what is known about an entry. Owners and numbers of links are not.

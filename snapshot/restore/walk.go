@@ -332,6 +332,7 @@ func (w *worker) done(d *dir) {
 func (w *worker) finish(d *dir) {
 	defer w.dirs.drop(d)
 	defer d.finished.Store(true)
+	defer func() { d.node.Xattrs = nil }() // d may be remembered for long
 	w.makeSymlinks(d)
 	if w.cancelled() {
 		return
