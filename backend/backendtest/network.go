@@ -5,8 +5,14 @@ import (
 	"time"
 
 	"vault/backend"
-	"vault/internal/netfault"
 )
+
+// Network is what [RunThrough] makes bad: a netfault.Proxy.
+type Network interface {
+	SetLatency(each time.Duration)
+	SetBandwidth(bytesPerSecond int64)
+	Trouble(seed uint64, n int)
+}
 
 // How bad the network of [RunThrough] is.
 const (
@@ -22,25 +28,20 @@ const (
 // object is replaced while it is read and the connection breaks, the read may
 // fail.
 //
-// Addr is the server's address. Open returns a fresh and empty backend whose
-// driver connects to where through leads, repeats what fails for the moment at
-// least ten times, and waits a minute for an answer.
-func RunThrough(t *testing.T, addr string, open func(t testing.TB, through *netfault.Proxy) backend.Backend) {
+// Open returns a fresh and empty backend whose driver repeats what fails for the
+// moment at least ten times and waits a minute for an answer, and the network
+// between it and the server, which is its own.
+func RunThrough(t *testing.T, open func(t testing.TB) (backend.Backend, Network)) {
 	for i, c := range contract {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			p, err := netfault.New(addr)
-			if err != nil {
-				t.Fatal(err)
-			}
-			t.Cleanup(func() { p.Close() })
-			b := unreliable{closing(t, open(t, p))}
+			opened, network := open(t)
+			b := unreliable{closing(t, opened)}
 			names(t, b, "") // a wrong address is found out at once, so that it is not tried often at first
-			p.SetLatency(latency)
-			p.SetBandwidth(bandwidth)
-			p.Trouble(uint64(i), troubles)
+			network.SetLatency(latency)
+			network.SetBandwidth(bandwidth)
+			network.Trouble(uint64(i), troubles)
 			c.test(t, b)
-			t.Logf("%+v", p.Stats())
 		})
 	}
 }

@@ -124,13 +124,18 @@ func TestContractBadNetwork(t *testing.T) {
 	t.Parallel()
 	srv := s3test.Start(t, s3test.Options{})
 	var n atomic.Int32
-	backendtest.RunThrough(t, srv.Addr, func(t testing.TB, through *netfault.Proxy) backend.Backend {
+	backendtest.RunThrough(t, func(t testing.TB) (backend.Backend, backendtest.Network) {
 		bucket := fmt.Sprintf("bucket-%d", n.Add(1))
 		srv.MakeBucket(t, bucket, bucketOptions)
+		p, err := netfault.New(srv.Addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { p.Close() })
 		cfg := config(srv, bucket)
-		cfg.Endpoint = "http://" + through.Addr()
-		cfg.PartSize = 5 << 20
+		cfg.Endpoint = "http://" + p.Addr()
+		cfg.PartSize = minPartSize
 		cfg.Retry, cfg.Stall = Retry{}, 0 // as users have them
-		return mustOpen(t, cfg)
+		return mustOpen(t, cfg), p
 	})
 }

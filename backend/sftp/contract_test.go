@@ -4,7 +4,6 @@ package sftp
 
 import (
 	"bytes"
-	"fmt"
 	"io"
 	"os"
 	"testing"
@@ -12,7 +11,6 @@ import (
 	"vault/backend"
 	"vault/backend/backendtest"
 	"vault/backend/sftp/sftptest"
-	"vault/internal/netfault"
 )
 
 // TestContract runs the suite on a real server, as the user that we are.
@@ -44,11 +42,10 @@ func TestContractBadNetwork(t *testing.T) {
 	}
 	t.Parallel()
 	srv := newServer(t, sftptest.Options{})
-	backendtest.RunThrough(t, fmt.Sprintf("127.0.0.1:%d", srv.Port), func(t testing.TB, through *netfault.Proxy) backend.Backend {
-		cfg := srv.cfg(srv.place())
-		cfg.Port, cfg.KnownHosts = through.Port(), []string{srv.Known(through.Port())}
+	backendtest.RunThrough(t, func(t testing.TB) (backend.Backend, backendtest.Network) {
+		p, cfg := behind(t, srv, srv.place())
 		cfg.Retries, cfg.Timeout = 0, 0 // as users have them
-		return mustOpen(t, cfg)
+		return mustOpen(t, cfg), p
 	})
 }
 
