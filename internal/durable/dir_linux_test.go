@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -202,10 +203,14 @@ func TestEntriesReread(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	// No entry is replaced twice during one call, however slow that is: one that is
+	// replaced during each reading may be missed.
+	var call atomic.Int64
 	var wg sync.WaitGroup
 	stop := make(chan struct{})
 	wg.Go(func() {
 		tmp := filepath.Join(dir, TempPrefix+"test")
+		replaced := make([]int64, n) // during which call, at the latest
 		for i := 0; ; i++ {
 			select {
 			case <-stop:
@@ -214,10 +219,17 @@ func TestEntriesReread(t *testing.T) {
 				if i%20 == 0 {
 					time.Sleep(5 * time.Millisecond)
 				}
+				at := n - 1 - i%(n/2)
+				if replaced[at] == call.Load() {
+					time.Sleep(time.Millisecond)
+					i--
+					continue
+				}
 				err := os.WriteFile(tmp, nil, 0o600)
 				if err == nil {
-					err = os.Rename(tmp, filepath.Join(dir, name(n-1-i%(n/2))))
+					err = os.Rename(tmp, filepath.Join(dir, name(at)))
 				}
+				replaced[at] = call.Load()
 				if err != nil {
 					t.Error(err)
 					return
@@ -226,6 +238,7 @@ func TestEntriesReread(t *testing.T) {
 		}
 	})
 	for range 200 {
+		call.Add(1)
 		list, err := d.Entries()
 		if err != nil {
 			t.Fatal(err)
