@@ -43,6 +43,12 @@ func (c *Collection) superseded(k *snapshot.Commit) bool {
 	return false
 }
 
+// IsCheckpoint reports whether the commit is one of a checkpoint.
+func (c *Collection) IsCheckpoint(id crypto.SessionID) bool {
+	k := c.view.commits[id]
+	return k != nil && k.Kind == snapshot.CommitCheckpoint
+}
+
 // Superseded returns the checkpoints that have served. A plan may drop them as
 // they are: nobody was told that they are safe, so no event has to come first.
 func (c *Collection) Superseded() []crypto.SessionID {

@@ -47,7 +47,8 @@ type tagMessage struct {
 type planMessage struct {
 	Type        string   `json:"message_type"` // "plan"
 	DryRun      bool     `json:"dry_run,omitempty"`
-	Dropped     []string `json:"backups_dropped"` // forgotten, and superseded checkpoints
+	Dropped     []string `json:"backups_dropped"`     // forgotten
+	Served      int      `json:"checkpoints_dropped"` // superseded
 	PacksTotal  int      `json:"packs_total"`
 	BytesTotal  int64    `json:"bytes_total"`
 	PacksDelete int      `json:"packs_delete"`
@@ -76,6 +77,7 @@ type pruneSummary struct {
 	Nothing     bool    `json:"nothing_to_do"`
 	Adopted     bool    `json:"finished_anothers_plan"`
 	Dropped     int     `json:"backups_dropped_count"`
+	Served      int     `json:"checkpoints_dropped"`
 	Deleted     int     `json:"objects_deleted"`
 	BytesFreed  int64   `json:"bytes_freed"`
 	PacksStored int64   `json:"packs_stored"`

@@ -159,7 +159,7 @@ func (a *app) prune(ctx context.Context, r *repo.Repo, limits gc.Limits, f prune
 			return fmt.Errorf("extend locks: %w", err)
 		}
 	}
-	m := pruneSummary{Type: "summary", Nothing: report.Nothing && report.Deleted+temporary == 0, Held: report.Held, Extended: extended, Adopted: report.Adopted, Dropped: len(report.Dropped),
+	m := pruneSummary{Type: "summary", Nothing: report.Nothing && report.Deleted+temporary == 0, Held: report.Held, Extended: extended, Adopted: report.Adopted, Dropped: len(report.Dropped), Served: len(report.Served),
 		Deleted: report.Deleted, BytesFreed: max(0, report.FreedSize), PacksStored: report.Rescued.Packs, BytesStored: report.Rescued.Stored, PacksSpared: report.Spared,
 		Temporary: temporary, Duration: time.Since(start).Seconds()}
 	a.ui.message(m)
@@ -194,7 +194,7 @@ func (a *app) prune(ctx context.Context, r *repo.Repo, limits gc.Limits, f prune
 
 // showPlan tells what a collection is going to do.
 func (a *app) showPlan(r gc.Report, dryRun bool) {
-	m := planMessage{Type: "plan", DryRun: dryRun, Dropped: []string{}, BytesTotal: r.TotalBytes, PacksTotal: r.PacksTotal,
+	m := planMessage{Type: "plan", DryRun: dryRun, Dropped: []string{}, Served: len(r.Served), BytesTotal: r.TotalBytes, PacksTotal: r.PacksTotal,
 		PacksDelete: len(r.Delete), BytesDelete: r.DeleteBytes, PacksRepack: len(r.Repack), BytesRepack: r.RepackBytes, BytesMoved: r.RescueBytes,
 		PacksOrphan: len(r.Unnamed), BytesOrphan: r.UnnamedBytes, BytesFreed: max(0, r.FreedSize), BytesUnused: r.UnusedBytes}
 	for _, id := range r.Dropped {
@@ -207,7 +207,11 @@ func (a *app) showPlan(r gc.Report, dryRun bool) {
 	}
 	size := func(n int64) string { return fmt.Sprintf("%d bytes (%s)", n, display.Bytes(uint64(max(0, n)))) }
 	print("packs        %d, %s\n", m.PacksTotal, size(m.BytesTotal))
-	print("to drop      %s\n", display.Count(uint64(len(m.Dropped)), "forgotten backup"))
+	drop := display.Count(uint64(len(m.Dropped)), "forgotten backup")
+	if m.Served > 0 {
+		drop += ", " + display.Count(uint64(m.Served), "checkpoint") + " that a backup has superseded"
+	}
+	print("to drop      %s\n", drop)
 	print("to delete    %s, %s\n", display.Count(uint64(m.PacksDelete), "pack"), size(m.BytesDelete))
 	if m.PacksOrphan > 0 {
 		print("unreferenced %s, %s\n", display.Count(uint64(m.PacksOrphan), "pack"), size(m.BytesOrphan))

@@ -48,12 +48,13 @@ type Options struct {
 // Report is what a collection did, or would do.
 type Report struct {
 	Plan
-	Adopted      bool // another client's unfinished plan was carried out
-	Nothing      bool // there was nothing to do
-	Dropped      []crypto.SessionID
-	Unnamed      []pack.ID // stored packs that nothing named
-	PacksTotal   int       // packs that were stored
-	UnnamedBytes int64     // of the files of Unnamed
+	Adopted      bool               // another client's unfinished plan was carried out
+	Nothing      bool               // there was nothing to do
+	Dropped      []crypto.SessionID // forgotten backups
+	Served       []crypto.SessionID // checkpoints whose backup is complete
+	Unnamed      []pack.ID          // stored packs that nothing named
+	PacksTotal   int                // packs that were stored
+	UnnamedBytes int64              // of the files of Unnamed
 	Rescued      repo.Stats
 	Spared       int // condemned packs that stay: there was no room to move what lives in them
 	Deleted      int // objects deleted
@@ -224,9 +225,11 @@ func propose(ctx context.Context, r *repo.Repo, c *repo.Collection, o Options, r
 	}
 	report.FreedSize = report.DeleteBytes + report.UnnamedBytes + report.RepackBytes - report.RescueBytes
 	forgotten := c.Dropping()
-	for _, b := range forgotten {
-		report.Dropped = append(report.Dropped, b.ID)
+	ids := make([]crypto.SessionID, len(forgotten))
+	for i, b := range forgotten {
+		ids[i] = b.ID
 	}
+	report.drops(c, ids)
 	o.Planned(*report)
 	if o.DryRun {
 		return true, nil
@@ -239,10 +242,23 @@ func propose(ctx context.Context, r *repo.Repo, c *repo.Collection, o Options, r
 		report.Nothing = true
 		return true, report.sweep(ctx, c) // what an interrupted collection left
 	}
-	if report.Dropped, err = c.Drop(ctx, forgotten); err != nil {
+	if ids, err = c.Drop(ctx, forgotten); err != nil {
 		return false, err
 	}
-	return false, c.Propose(ctx, report.Condemned(), report.Dropped)
+	report.drops(c, ids)
+	return false, c.Propose(ctx, report.Condemned(), ids)
+}
+
+// drops tells backups that go from checkpoints.
+func (report *Report) drops(c *repo.Collection, ids []crypto.SessionID) {
+	report.Dropped, report.Served = nil, nil
+	for _, id := range ids {
+		if c.IsCheckpoint(id) {
+			report.Served = append(report.Served, id)
+		} else {
+			report.Dropped = append(report.Dropped, id)
+		}
+	}
 }
 
 // markAll marks what backups refer to, and then what checkpoints hold: in this

@@ -475,7 +475,15 @@ func TestInterruptedBackupIsKept(t *testing.T) {
 		t.Fatal(err)
 	}
 	mustRestore(t, be, b, c)
-	mustRun(t, repotest.Open(t, be), thorough())
+	var planned gc.Report
+	o := thorough()
+	o.Planned = func(r gc.Report) { planned = r }
+	report := mustRun(t, repotest.Open(t, be), o)
+	for name, r := range map[string]gc.Report{"planned": planned, "done": report} {
+		if len(r.Dropped) != 0 || len(r.Served) != 1 {
+			t.Errorf("%s: %d backups and %d checkpoints dropped, want the checkpoint alone", name, len(r.Dropped), len(r.Served))
+		}
+	}
 	if n := count(t, be, "commits/"); n != 1 {
 		t.Errorf("%d commits, want the backup alone", n)
 	}
