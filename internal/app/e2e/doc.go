@@ -9,7 +9,8 @@
 // apart. Data is written, backed up, changed and lost, brought back on the other host,
 // and looked at by the application's own means.
 //
-// Caveats. Redis, podman and rsync are real. What cannot be had as a package - systemd
+// Caveats. PostgreSQL, MariaDB, Redis, SQLite, an S3 server, Orthanc, podman and rsync
+// are real, each host's its own; they run as an unprivileged user. What cannot be had as a package - systemd
 // units, an agent of NethServer 8, cesapp, etcdctl - is a small script that does what
 // its documentation says, and writes down that it was called.
 package e2e
