@@ -83,6 +83,9 @@ func (a *app) restoreApp(ctx context.Context, f restoreFlags, of restoreAppFlags
 	if err != nil {
 		return err
 	}
+	if err := enterNamespace(c, names); err != nil {
+		return err
+	}
 	r := a.newAppRun(ctx, c)
 	r.options.DryRun, r.options.NoWait = f.dryRun, of.noWait
 	o := apprun.RestoreOptions{Options: r.options, App: names[0], From: of.from, Host: f.host, Clean: f.delete, Restart: of.restart,

@@ -168,6 +168,9 @@ func (a *app) runApps(ctx context.Context, f runFlags, args []string) error {
 	if len(names) == 0 {
 		return usagef("no applications are configured in %s", display.Name(c.File))
 	}
+	if err := enterNamespace(c, names); err != nil {
+		return err
+	}
 	r := a.newAppRun(ctx, c)
 	r.options.DryRun, r.options.NoWait = f.dryRun, f.noWait
 	if err := r.recoverOthers(c, names); err != nil {

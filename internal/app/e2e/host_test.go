@@ -45,6 +45,7 @@ type host struct {
 	vault  string
 	config string // text
 	env    []string
+	as     *syscall.Credential // who runs the program; nil is who runs the test
 }
 
 func newHost(t *testing.T) *host {
@@ -157,6 +158,7 @@ func (h *host) run(code int, args ...string) string {
 	cmd := exec.CommandContext(ctx, h.vault, args...)
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGQUIT) } // which prints where its goroutines are
 	cmd.WaitDelay = time.Minute
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: h.as}
 	cmd.Env, cmd.Dir = h.env, h.dir
 	out, err := cmd.CombinedOutput()
 	if ctx.Err() != nil {

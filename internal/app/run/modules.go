@@ -185,6 +185,9 @@ func (e engine) engine() (container.Engine, error) {
 		return out, nil
 	}
 	as, err := appsource.LookupAccount(e.user)
+	if err == nil && container.Owns(as.UID) {
+		as = nil // as the root of its namespace
+	}
 	out.As = as
 	return out, err
 }

@@ -62,6 +62,20 @@ func (e Engine) rootless() bool {
 // podman, as podman itself tells it. There the owners are as containers see them.
 func Unshared() bool { return os.Getenv("_CONTAINERS_USERNS_CONFIGURED") == "done" }
 
+// Owns reports whether this process runs inside the user namespace of podman that
+// belongs to an account.
+func Owns(uid uint32) bool {
+	if !Unshared() {
+		return false
+	}
+	text, err := os.ReadFile("/proc/self/uid_map")
+	if err != nil {
+		return false
+	}
+	list, err := parseRanges(text)
+	return err == nil && slices.ContainsFunc(list, func(r Range) bool { return r.Inside == 0 && r.Outside == uid })
+}
+
 // Unshare returns the arguments that run a command inside the user namespace of
 // podman.
 func (e Engine) Unshare(argv ...string) []string {
