@@ -256,10 +256,10 @@ func (d Dump) Restore(ctx context.Context, in io.Reader, o RestoreOptions) error
 // set and collation that it had. They are not in a dump.
 func anew(database string) string {
 	name := "`" + strings.ReplaceAll(database, "`", "``") + "`"
-	text := "CONVERT(X'" + hex.EncodeToString([]byte(database)) + "' USING utf8mb4)" // in whatever mode the server reads strings
+	text := "X'" + hex.EncodeToString([]byte(database)) + "'" // in whatever mode the server reads strings
 	create := "CREATE DATABASE " + name
 	return "SET @vault_new = (SELECT CONCAT(' CHARACTER SET ', default_character_set_name, ' COLLATE ', default_collation_name)" +
-		" FROM information_schema.schemata WHERE schema_name = " + text + ");\n" +
+		" FROM information_schema.schemata WHERE CAST(schema_name AS BINARY) = " + text + ");\n" +
 		"SET @vault_new = CONCAT(CONVERT(X'" + hex.EncodeToString([]byte(create)) + "' USING utf8mb4), IFNULL(@vault_new, ''));\n" +
 		"DROP DATABASE IF EXISTS " + name + ";\nPREPARE vault_new FROM @vault_new;\nEXECUTE vault_new;\n"
 }

@@ -266,6 +266,9 @@ func TestRecreateKeeps(t *testing.T) {
 	quoted := "`" + strings.ReplaceAll(name, "`", "``") + "`"
 	p.SQL(t, "", "CREATE DATABASE "+quoted+" CHARACTER SET latin2 COLLATE latin2_czech_cs")
 	t.Cleanup(func() { p.SQL(t, "", "DROP DATABASE IF EXISTS "+quoted) })
+	other := strings.ToUpper(quoted) // another one, where names differ by case
+	p.SQL(t, "", "CREATE DATABASE IF NOT EXISTS "+other)
+	t.Cleanup(func() { p.SQL(t, "", "DROP DATABASE IF EXISTS "+other) })
 	p.SQL(t, "", "CREATE DATABASE bare")
 	t.Cleanup(func() { p.SQL(t, "", "DROP DATABASE bare") })
 	d := p.dump()
