@@ -216,6 +216,22 @@ func TestFence(t *testing.T) {
 	}
 }
 
+// hasty opens a store with a short timeout, or with one that is just long enough for
+// how busy the machine is.
+func hasty(t testing.TB, cfg Config) *Store {
+	t.Helper()
+	for {
+		s, err := Open(ctx, cfg)
+		if err == nil {
+			t.Cleanup(func() { s.Close() })
+			return s
+		}
+		if cfg.Timeout *= 2; cfg.Timeout > 2*time.Minute {
+			t.Fatal(err)
+		}
+	}
+}
+
 // TestBlackHole: a network that swallows everything is noticed, and what was
 // under way goes on when it ends, or stops when its context does.
 func TestBlackHole(t *testing.T) {
@@ -225,8 +241,8 @@ func TestBlackHole(t *testing.T) {
 	p, cfg := behind(t, srv, dir)
 	data := noise(4 << 20)
 	must(t, mustOpen(t, cfg).Put(ctx, "old", data))
-	cfg.Timeout = 400 * time.Millisecond // a busy server may be silent for as long, but not so often
-	s := mustOpen(t, cfg)
+	cfg.Timeout = 400 * time.Millisecond
+	s := hasty(t, cfg)
 
 	// What ends in a hole ends by itself: nobody ends the hole meanwhile.
 	p.SetBlackHole(true)
@@ -241,14 +257,7 @@ func TestBlackHole(t *testing.T) {
 	mustHold(t, s, "old", data)
 
 	cfg.Retries = -1
-	var once *Store
-	for tries := 20; once == nil; tries-- {
-		var err error
-		if once, err = Open(ctx, cfg); err != nil && tries == 0 {
-			t.Fatal(err)
-		}
-	}
-	defer once.Close()
+	once := hasty(t, cfg)
 	p.SetBlackHole(true)
 	if err := once.Put(ctx, "x", data); !errors.Is(err, backend.ErrUnreachable) {
 		t.Errorf("without retries: %v", err)
@@ -265,14 +274,7 @@ func TestStuckServer(t *testing.T) {
 	dir := t.TempDir()
 	cfg := Config{Command: []string{"sh", "-c", "echo $$ >" + dir + "/pid; exec /usr/lib/openssh/sftp-server"}, Path: dir + "/repo", Timeout: 100 * time.Millisecond, Retries: -1}
 	must(t, os.Mkdir(cfg.Path, 0o700))
-	var s *Store
-	for tries := 20; s == nil; tries-- { // a busy machine may not start it within the time
-		var err error
-		if s, err = Open(ctx, cfg); err != nil && tries == 0 {
-			t.Fatal(err)
-		}
-	}
-	defer s.Close()
+	s := hasty(t, cfg)
 	pid, err := strconv.Atoi(strings.TrimSpace(string(mustRead(t, dir+"/pid"))))
 	must(t, err, syscall.Kill(pid, syscall.SIGSTOP))
 	defer syscall.Kill(pid, syscall.SIGKILL)
@@ -380,18 +382,21 @@ func TestRateLimit(t *testing.T) {
 	t.Parallel()
 	srv := newServer(t, sftptest.Options{})
 	cfg := srv.cfg(srv.place())
-	cfg.LimitUpload, cfg.LimitDownload, cfg.Timeout, cfg.Retries = 1<<20, 1<<20, 200*time.Millisecond, -1
 	data := noise(1 << 20)
-	// A busy server may be silent for too long by itself, but not each time.
-	for tries := 20; ; tries-- {
+	// A transfer takes five times as long as the timeout. A busy server may be silent for
+	// longer than that by itself: then both are doubled.
+	cfg.Retries = -1
+	for cfg.Timeout = 200 * time.Millisecond; ; cfg.Timeout *= 2 {
+		rate := int64(float64(len(data)) / (5 * cfg.Timeout).Seconds())
+		cfg.LimitUpload, cfg.LimitDownload = rate, rate
 		up, down, err := timed(cfg, data)
 		if err == nil {
-			if up < 600*time.Millisecond || down < 600*time.Millisecond {
-				t.Errorf("a megabyte at 1 MB/s took %v up and %v down", up, down)
+			if least := 3 * cfg.Timeout; up < least || down < least { // a quarter of a second is free
+				t.Errorf("a megabyte at %d bytes a second took %v up and %v down", rate, up, down)
 			}
 			return
 		}
-		if tries == 0 {
+		if cfg.Timeout > 10*time.Second {
 			t.Fatal(err)
 		}
 	}
