@@ -337,3 +337,44 @@ func restoresBeside(t *testing.T, be *mem.Backend, b *snapshot.Backup, c repotes
 		t.Errorf("%d sessions are left", n)
 	}
 }
+
+// TestMissingPlan: the plan of a generation that is closed is gone, which check does
+// not report since nothing depends on it. The done says what may go, its index has
+// no entry of that, commits that were dropped are void by it, and the number of the
+// generation is the done's. Only a session that began before would ask the plan which
+// of its packs are going, to keep the others for the next one: it keeps none then.
+func TestMissingPlan(t *testing.T) {
+	be, r := repotest.New(t)
+	t.Cleanup(func() { repotest.MustCheck(t, be) })
+	old, c := repotest.MakeContent(7, 40), repotest.MakeContent(8, 40)
+	gone := repotest.MustBackup(t, r, repotest.MakeContent(9, 10))
+	kept := start(t, be, old).mustCommit(t)
+	suspended := start(t, be, c)
+	if err := r.Forget(t.Context(), gone.ID, repo.Event{}); err != nil {
+		t.Fatal(err)
+	}
+	prune(t, be)
+	plans := 0
+	for _, name := range repotest.Objects(t, be) {
+		if strings.HasSuffix(name, ".plan") {
+			plans++
+			if err := be.Delete(t.Context(), name); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if plans == 0 {
+		t.Fatal("there is no plan")
+	}
+	repotest.MustCheck(t, be)
+	if _, err := suspended.commit(); !errors.Is(err, repo.ErrKilled) && !errors.Is(err, repo.ErrVoid) {
+		t.Errorf("the session of an earlier generation: %v", err)
+	}
+	again := start(t, be, c).mustCommit(t)
+	prune(t, be)
+	for b, want := range map[*snapshot.Backup]repotest.Content{kept: old, again: c} {
+		if err := repotest.Restore(t.Context(), repotest.Open(t, be), b, want); err != nil {
+			t.Error(err)
+		}
+	}
+}

@@ -207,8 +207,8 @@ func TestEverySwap(t *testing.T) {
 
 // TestEveryMissing removes every object. A session that is gone was settled, a key
 // slot removed; a commit or event that is gone cannot be told from one that never
-// was, nor a plan that was carried out. Without its done a generation has not
-// ended: what is found then is what it moved.
+// was. A plan that was carried out may be missing (TestMissingPlan). Without its
+// done a generation has not ended: what is found then is what it moved.
 func TestEveryMissing(t *testing.T) {
 	ref := newReference(t)
 	ref.each(t, func(name string, _ []byte) int {
