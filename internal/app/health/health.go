@@ -32,10 +32,10 @@ type State string
 const (
 	Fine    State = "fine"
 	Late    State = "late"
-	Never   State = "never"   // it should have been, and there is no success on record
+	Never   State = "never"   // it should have been, or was tried, and there is no success on record
 	Failed  State = "failed"  // the last check, verification or trial restore went wrong: backups may be of no use
 	Damaged State = "damaged" // the record cannot be read
-	Unknown State = "unknown" // nothing says how often it should be, and there was none
+	Unknown State = "unknown" // there was none, and nothing says that there should have been
 )
 
 // Aspect is one activity of an application.
@@ -143,7 +143,7 @@ func Of(c *config.Config, name string, r *record.Record, damage error, now time.
 	}
 	add := func(k record.Kind, destination string, p promise) {
 		if s := r.Get(k, destination); s != nil || p.given() {
-			out.Aspects = append(out.Aspects, aspect(k, destination, s, p, now))
+			out.Aspects = append(out.Aspects, aspect(k, destination, s, p, now).first(p, r.Since, s, now))
 		}
 	}
 	if a := c.Apps[name]; a != nil {
@@ -196,7 +196,7 @@ func aspect(k record.Kind, name string, s *record.Series, p promise, now time.Ti
 		}
 	}
 	if s == nil || s.LastSuccess == nil {
-		if p.given() {
+		if p.given() || a.Failures > 0 {
 			a.State = Never
 		}
 		return a.found(k, s)
@@ -206,6 +206,18 @@ func aspect(k record.Kind, name string, s *record.Series, p promise, now time.Ti
 		a.State = Late
 	}
 	return a.found(k, s)
+}
+
+// first forgives that there is nothing yet of what had no time yet: an application that
+// is on record since yesterday need not have been checked this month.
+func (a Aspect) first(p promise, since time.Time, s *record.Series, now time.Time) Aspect {
+	if a.State != Never || s != nil || since.IsZero() {
+		return a
+	}
+	if a.Due = p.due(since, since); a.Due.IsZero() || !now.After(a.Due) {
+		a.State = Unknown
+	}
+	return a
 }
 
 // found takes in what the last activity of a kind has found that does not wait for the

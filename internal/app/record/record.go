@@ -102,8 +102,9 @@ type Series struct {
 type Record struct {
 	Version int        `json:"version"`
 	App     string     `json:"app"`
-	Series  []Series   `json:"series"`  // by kind, then destination
-	History []Activity `json:"history"` // oldest first, at most MaxHistory
+	Since   time.Time  `json:"since,omitzero"` // when the first thing on record began
+	Series  []Series   `json:"series"`         // by kind, then destination
+	History []Activity `json:"history"`        // oldest first, at most MaxHistory
 }
 
 // Bounds of a record.
@@ -136,6 +137,12 @@ func (r *Record) Get(k Kind, destination string) *Series {
 // Add takes a result into the record.
 func (r *Record) Add(a Activity) {
 	a.limit()
+	if r.Since.IsZero() {
+		r.Since = a.Start
+		if len(r.History) > 0 { // of a version that did not keep it
+			r.Since = r.History[0].Start
+		}
+	}
 	s := r.Get(a.Kind, a.Destination)
 	if s == nil {
 		r.Series = append(r.Series, Series{Kind: a.Kind, Destination: a.Destination})

@@ -11,6 +11,7 @@ import (
 	"path"
 	"path/filepath"
 	"slices"
+	"syscall"
 	"time"
 
 	"vault/internal/app/config"
@@ -215,6 +216,9 @@ func (h *rehearsal) volumes(b *snapshot.Backup) (list []restore.Volume, err erro
 // rehearsalRoom reports whether there is room for what is restored, and some to spare
 // for others. Holes count as if they were filled.
 func rehearsalRoom(dir string, list []restore.Volume) error {
+	if fi, err := os.Stat(dir); err != nil || !fi.IsDir() {
+		return fmt.Errorf("trial restore: %s: %w", dir, cmp.Or(err, error(syscall.ENOTDIR)))
+	}
 	const block = 4096 // a file takes whole ones
 	var need uint64
 	for _, v := range list {
