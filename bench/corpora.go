@@ -23,11 +23,12 @@ type Corpus struct {
 
 // Corpora are those on which engines are compared, each from a fixed seed.
 var Corpora = []Corpus{
-	{"random", "one file of 1 GiB of random bytes; changed: 100 places of 100 KiB", makeRandom, changeRandom},
+	{"random", "one file of 512 MiB of random bytes; changed: 50 places of 100 KiB", makeRandom, changeRandom},
+	{"text", "one file of 256 MiB of text; changed: 25 places of 100 KiB", makeText, changeText},
 	{"small", "100,000 text files of 100 to 6000 bytes; changed: every hundredth", makeSmall, changeEveryHundredth},
 	{"source", "the source tree of the Go toolchain, 11,000 files; changed: every hundredth", makeSource, changeEveryHundredth},
-	{"image", "a disk image of 3 GiB, 22 % of it used, with holes; changed: one used block in a hundred", makeImage, changeImage},
-	{"sql", "a database dump of 500 MB; changed: one row in a hundred updated, some inserted, some deleted", makeSQL, changeSQL},
+	{"image", "a disk image of 2 GiB, 22 % of it used, with holes; changed: one used block in a hundred", makeImage, changeImage},
+	{"sql", "a database dump of 300 MB; changed: one row in a hundred updated, some inserted, some deleted", makeSQL, changeSQL},
 }
 
 func scaled(n int, scale float64) int { return max(1, int(float64(n)*scale)) }
@@ -51,12 +52,20 @@ func overwrite(path string, change func(f *os.File) error) error {
 	return errors.Join(change(f), f.Close())
 }
 
-func makeRandom(dir string, scale float64) error {
+func makeRandom(dir string, scale float64) error   { return makeFile(dir, Noise, scaled(512, scale)) }
+func changeRandom(dir string, scale float64) error { return changeFile(dir, Noise, scaled(512, scale)) }
+func makeText(dir string, scale float64) error     { return makeFile(dir, Text, scaled(256, scale)) }
+func changeText(dir string, scale float64) error   { return changeFile(dir, Text, scaled(256, scale)) }
+
+type filler func(b []byte, rng *rand.Rand, n int) []byte
+
+// makeFile makes a file of so many MiB.
+func makeFile(dir string, fill filler, size int) error {
 	rng := rand.New(rand.NewPCG(1, 1))
-	return writeTo(filepath.Join(dir, "random.bin"), func(w *bufio.Writer) error {
+	return writeTo(filepath.Join(dir, "file"), func(w *bufio.Writer) error {
 		var block []byte
-		for range scaled(1024, scale) {
-			block = Noise(block[:0], rng, 1<<20)
+		for range size {
+			block = fill(block[:0], rng, 1<<20)
 			if _, err := w.Write(block); err != nil {
 				return err
 			}
@@ -65,12 +74,12 @@ func makeRandom(dir string, scale float64) error {
 	})
 }
 
-func changeRandom(dir string, scale float64) error {
+// changeFile overwrites 100 KiB in each tenth MiB, at places by chance.
+func changeFile(dir string, fill filler, size int) error {
 	rng := rand.New(rand.NewPCG(1, 2))
-	return overwrite(filepath.Join(dir, "random.bin"), func(f *os.File) error {
-		size := int64(scaled(1024, scale)) << 20
-		for range scaled(100, scale) {
-			if _, err := f.WriteAt(Noise(nil, rng, 100<<10), rng.Int64N(size-100<<10)); err != nil {
+	return overwrite(filepath.Join(dir, "file"), func(f *os.File) error {
+		for range max(1, size/10) {
+			if _, err := f.WriteAt(fill(nil, rng, 100<<10), rng.Int64N(int64(size)<<20-100<<10)); err != nil {
 				return err
 			}
 		}
@@ -143,7 +152,7 @@ func makeImage(dir string, scale float64) error {
 		return err
 	}
 	return overwrite(path, func(f *os.File) error {
-		extents := scaled(3072, scale)
+		extents := scaled(2048, scale)
 		if err := f.Truncate(int64(extents) * imageExtent); err != nil {
 			return err
 		}
@@ -168,7 +177,7 @@ func makeImage(dir string, scale float64) error {
 func changeImage(dir string, scale float64) error {
 	rng := rand.New(rand.NewPCG(3, 2))
 	return overwrite(filepath.Join(dir, "disk.img"), func(f *os.File) error {
-		for e := range scaled(3072, scale) {
+		for e := range scaled(2048, scale) {
 			if e*imageUsed%imageEvery >= imageUsed || rng.IntN(4) > 0 {
 				continue
 			}

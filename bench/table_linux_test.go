@@ -68,10 +68,6 @@ func holes(dir string, _ float64) error {
 	})
 }
 
-func text(dir string, _ float64) error {
-	return os.WriteFile(filepath.Join(dir, "text"), Text(nil, mathrand.New(mathrand.NewPCG(7, 7)), 48<<20), 0o644)
-}
-
 // TestTable measures every stage and the whole pipeline on all corpora and writes
 // one table to the file that BENCH_TABLE names: `make bench`.
 func TestTable(t *testing.T) {
@@ -82,7 +78,7 @@ func TestTable(t *testing.T) {
 	var out bytes.Buffer
 	tb := table{tabwriter.NewWriter(&out, 0, 0, 2, ' ', tabwriter.AlignRight)}
 	fmt.Fprint(tb.w, "stage\tcorpus\tMB/s\tM items/s\tallocs/op\tof limit\t\n")
-	list := []Corpus{{Name: "text", Make: text}, {Name: "holes", Make: holes}}
+	list := []Corpus{{Name: "holes", Make: holes}}
 	for _, c := range Corpora {
 		if c.Name != "source" {
 			list = append(list, c)

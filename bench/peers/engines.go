@@ -33,10 +33,11 @@ const (
 	changed   phase = "changed"
 	restore   phase = "restore"
 	checking  phase = "check"
+	open      phase = "open" // and list backups: what every command pays
 )
 
 // phases are all, in their order.
-var phases = []phase{first, unchanged, changed, restore, checking}
+var phases = []phase{first, unchanged, changed, restore, checking, open}
 
 // found returns vault, the peers that are there, and the tools that show bounds.
 func found(vault string) ([]*engine, error) {
@@ -49,25 +50,26 @@ func found(vault string) ([]*engine, error) {
 			env:  []string{"VAULT_PASSWORD=" + passphrase, "VAULT_REPO=$R", "VAULT_STATE_DIR=$R.state", "VAULT_CACHE_DIR=$R.cache"},
 			init: []string{"init", "-q"},
 			phases: map[phase][]string{first: {"backup", "-q", "data=$S"}, unchanged: {"backup", "-q", "data=$S"}, changed: {"backup", "-q", "data=$S"},
-				restore: {"restore", "-q", "latest", "--target", "$T"}, checking: {"check", "-q", "--read-data"}}},
+				restore: {"restore", "-q", "latest", "--target", "$T"}, checking: {"check", "-q", "--read-data"}, open: {"backups", "-q"}}},
 		{name: "restic", program: os.Getenv("RESTIC"),
 			env:  []string{"RESTIC_PASSWORD=" + passphrase, "RESTIC_REPOSITORY=$R", "RESTIC_CACHE_DIR=$R.cache"},
 			init: []string{"init", "-q"},
 			phases: map[phase][]string{first: {"backup", "-q", "$S"}, unchanged: {"backup", "-q", "$S"}, changed: {"backup", "-q", "$S"},
-				restore: {"restore", "-q", "latest", "--target", "$T"}, checking: {"check", "-q", "--read-data"}}},
+				restore: {"restore", "-q", "latest", "--target", "$T"}, checking: {"check", "-q", "--read-data"}, open: {"snapshots", "-q"}}},
 		{name: "borg", program: os.Getenv("BORG"),
 			env:  []string{"BORG_PASSPHRASE=" + passphrase, "BORG_REPO=$R", "BORG_BASE_DIR=$R.base"},
 			init: []string{"init", "-e", "repokey-blake2"},
 			phases: map[phase][]string{first: {"create", "-C", "zstd,3", "::first", "$S"}, unchanged: {"create", "-C", "zstd,3", "::unchanged", "$S"},
-				changed: {"create", "-C", "zstd,3", "::changed", "$S"}, restore: {"extract", "::changed"}, checking: {"check", "--verify-data"}}},
+				changed: {"create", "-C", "zstd,3", "::changed", "$S"}, restore: {"extract", "::changed"}, checking: {"check", "--verify-data"}, open: {"list"}}},
 		{name: "kopia", program: os.Getenv("KOPIA"),
 			env: []string{"KOPIA_PASSWORD=" + passphrase, "KOPIA_CONFIG_PATH=$R.config", "KOPIA_CACHE_DIRECTORY=$R.cache", "KOPIA_CHECK_FOR_UPDATES=false",
 				"KOPIA_LOG_DIR=$R.log"},
 			init: []string{"repository", "create", "filesystem", "--path", "$R"},
 			phases: map[phase][]string{first: {"snapshot", "create", "$S"}, unchanged: {"snapshot", "create", "$S"}, changed: {"snapshot", "create", "$S"},
-				restore: {"snapshot", "restore", "$S", "$T"}, checking: {"snapshot", "verify", "--verify-files-percent=100"}}},
+				restore: {"snapshot", "restore", "$S", "$T"}, checking: {"snapshot", "verify", "--verify-files-percent=100"}, open: {"snapshot", "list"}}},
 		{name: "find", limit: true, phases: map[phase][]string{unchanged: {"$S", "-printf", "%s %T@ %i\\n"}}},
 		{name: "tar", limit: true, phases: map[phase][]string{restore: {"-xf", "$R.tar", "-C", "$T"}}},
+		{name: "sha256sum", limit: true, program: "/usr/bin/find", phases: map[phase][]string{checking: {"$S", "-type", "f", "-exec", "sha256sum", "{}", "+"}}},
 	}
 	var there []*engine
 	for _, e := range all {

@@ -67,6 +67,7 @@ func run(ctx context.Context) error {
 	if len(results) == 0 {
 		return fmt.Errorf("there is no corpus %q", *only)
 	}
+	fmt.Print(verdict(targets(results)))
 	if *out == "" {
 		return nil
 	}

@@ -31,40 +31,57 @@ type result struct {
 	files   int
 	engines []*engine
 	samples map[string]map[phase][]sample // by the name of the engine
-	size    map[string]int64              // bytes of the repository after all backups
+	size    map[string]int64              // bytes of the repository after all backups, without what it keeps free
 }
 
-// measure makes the corpus and lets the engines take turns with it.
+// measure makes the corpus once and lets the engines take turns with copies of it.
+// Nothing is removed between the rounds of a corpus of many files: a file system
+// that has just removed thousands of them is slow at making new ones.
 func measure(ctx context.Context, dir string, c bench.Corpus, engines []*engine, scale float64, rounds int) (result, error) {
 	r := result{corpus: c, engines: engines, samples: map[string]map[phase][]sample{}, size: map[string]int64{}}
 	for _, e := range engines {
 		r.samples[e.name] = map[phase][]sample{}
 	}
-	for round := range rounds {
-		top := filepath.Join(dir, c.Name)
-		if err := r.round(ctx, top, scale, round); err != nil {
-			return r, err
-		}
-		if err := os.RemoveAll(top); err != nil {
-			return r, err
-		}
+	top := filepath.Join(dir, c.Name)
+	made := filepath.Join(top, "made")
+	if err := os.MkdirAll(made, 0o755); err != nil {
+		return r, err
 	}
-	return r, nil
-}
-
-// round measures every phase of every engine once.
-func (r *result) round(ctx context.Context, top string, scale float64, round int) error {
-	source := filepath.Join(top, "source")
-	if err := os.MkdirAll(source, 0o755); err != nil {
-		return err
-	}
-	if err := r.corpus.Make(source, scale); err != nil {
-		return fmt.Errorf("make the corpus: %w", err)
+	if err := c.Make(made, scale); err != nil {
+		return r, fmt.Errorf("make the corpus: %w", err)
 	}
 	var err error
-	if r.bytes, r.files, err = extent(source); err != nil {
+	if r.bytes, r.files, err = extent(made); err != nil {
+		return r, err
+	}
+	for round := range rounds {
+		at := filepath.Join(top, fmt.Sprint(round))
+		if err := r.round(ctx, made, at, scale, round); err != nil {
+			return r, err
+		}
+		if r.files > manyFiles {
+			continue
+		}
+		if err := os.RemoveAll(at); err != nil {
+			return r, err
+		}
+	}
+	return r, os.RemoveAll(top)
+}
+
+// manyFiles is when removing files costs more than keeping their bytes.
+const manyFiles = 100
+
+// round measures every phase of every engine once.
+func (r *result) round(ctx context.Context, made, top string, scale float64, round int) error {
+	source := filepath.Join(top, "source")
+	if err := os.MkdirAll(top, 0o755); err != nil {
 		return err
 	}
+	if out, err := exec.Command("cp", "-a", "--sparse=always", made, source).CombinedOutput(); err != nil {
+		return fmt.Errorf("copy the corpus: %w: %s", err, out)
+	}
+	var err error
 	places := map[*engine]place{}
 	for _, e := range r.engines {
 		p := place{repo: filepath.Join(top, e.name, "repo"), source: source, target: filepath.Join(top, e.name, "out")}
@@ -91,13 +108,7 @@ func (r *result) round(ctx context.Context, top string, scale float64, round int
 				continue
 			}
 			p := places[e]
-			if e.name == "tar" {
-				if err := archive(p); err != nil {
-					return err
-				}
-			}
-			syscall.Sync()
-			if err := warm(source, ph); err != nil {
+			if err := prepare(e, p, ph); err != nil {
 				return err
 			}
 			s, err := e.run(ctx, p, words, cwd(p, ph))
@@ -118,6 +129,9 @@ func (r *result) round(ctx context.Context, top string, scale float64, round int
 		if !e.limit {
 			if r.size[e.name], _, err = extent(p.repo); err != nil {
 				return err
+			}
+			if info, err := os.Stat(filepath.Join(p.repo, "ballast")); err == nil && e.name == own {
+				r.size[own] -= info.Size() // room that a full disk still has for a collection
 			}
 		}
 	}
@@ -162,15 +176,26 @@ func archive(p place) error {
 	return nil
 }
 
-// warm brings the corpus into the page cache for the phases that read it.
-func warm(source string, ph phase) error {
-	if ph == restore || ph == checking {
-		return nil
+// prepare makes what a phase needs, and writes dirty pages out.
+func prepare(e *engine, p place, ph phase) error {
+	if e.name == "tar" {
+		if err := archive(p); err != nil {
+			return err
+		}
 	}
+	syscall.Sync()
+	if reads := ph == first || ph == unchanged || ph == changed || ph == checking && e.limit; reads {
+		return warm(p.source)
+	}
+	return nil
+}
+
+// warm brings the corpus into the page cache.
+func warm(source string) error {
 	return exec.Command("tar", "-cf", "/dev/null", "--sparse", "-C", source, ".").Run()
 }
 
-// compare wants the corpus below the target, wherever the engine has put it, and removes it.
+// compare wants the corpus below the target, wherever the engine has put it.
 func (p place) compare() error {
 	name, want := "", ""
 	err := filepath.WalkDir(p.source, func(path string, d fs.DirEntry, err error) error {
@@ -198,7 +223,7 @@ func (p place) compare() error {
 	if out, err := exec.Command("diff", "-rq", p.source, got).CombinedOutput(); err != nil {
 		return fmt.Errorf("the restored tree differs: %w: %.500s", err, out)
 	}
-	return os.RemoveAll(p.target)
+	return nil
 }
 
 // extent returns the size of a tree, and how many files it has.
@@ -216,8 +241,7 @@ func extent(dir string) (total int64, files int, err error) {
 	return total, files, err
 }
 
-// median returns the sample whose wall time is in the middle, with the medians of
-// the others.
+// median returns the medians of all that was measured.
 func median(s []sample) sample {
 	middle := func(of func(sample) int64) int64 {
 		v := make([]int64, len(s))
