@@ -49,7 +49,7 @@ func TestTemporary(t *testing.T) {
 	t.Parallel()
 	s, f := faulty(t, nil)
 	cfg := f.config(f.srv, "bucket")
-	cfg.Stall, cfg.Retry.Tries = 200*time.Millisecond, 100 // a busy server may be as slow: so many tries are enough
+	cfg.Stall, cfg.Retry.Tries = time.Second, 100 // a busy server may be as slow: so many tries are enough
 	hasty := mustOpen(t, cfg)
 	data := noise(50_000)
 	every := []string{OpPut, OpCreate, OpGet, OpList, OpStat, OpDelete}
@@ -413,18 +413,20 @@ func TestStuck(t *testing.T) {
 		cancel()
 	}
 	// Slow progress takes six times as long as a stall may. A busy server may stall
-	// by itself, but not each time.
+	// by itself: then both are doubled.
 	f.do(nil)
-	for tries := 20; ; tries-- {
+	for ; ; cfg.Stall *= 2 {
+		cfg.LimitDownload = int64((2 << 20) / (6 * cfg.Stall).Seconds())
+		s := mustOpen(t, cfg)
 		start := time.Now()
 		got, err := backend.ReadAll(bg, s, "x", 1<<30)
-		if took := time.Since(start); err == nil && took < 1500*time.Millisecond {
-			t.Errorf("2 MiB at 1 MiB/s took %v", took)
+		if took := time.Since(start); err == nil && took < 4*cfg.Stall { // a quarter of a second is free
+			t.Errorf("2 MiB at %d bytes a second took %v", cfg.LimitDownload, took)
 		}
 		if err == nil && bytes.Equal(got, noise(2<<20)) {
 			break
 		}
-		if tries == 0 {
+		if cfg.Stall > 10*time.Second {
 			t.Fatalf("a slow download: %d bytes, %v", len(got), err)
 		}
 	}

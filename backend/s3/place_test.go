@@ -242,7 +242,7 @@ func TestBadNetwork(t *testing.T) {
 		t.Errorf("64 puts at once went over %d connection", n)
 	}
 
-	cfg.Stall = 400 * time.Millisecond // a busy server may be as slow, but not so often
+	cfg.Stall = time.Second // a busy server may be as slow, but not so often
 	s = mustOpen(t, cfg)
 	for name, fault := range map[string]func(){
 		"reset":      func() { p.Reset() },
@@ -250,7 +250,7 @@ func TestBadNetwork(t *testing.T) {
 		"half-close": func() { p.HalfClose() },
 		"hole": func() { // longer than a stall may be
 			p.SetBlackHole(true)
-			time.AfterFunc(600*time.Millisecond, func() { p.SetBlackHole(false) })
+			time.AfterFunc(1500*time.Millisecond, func() { p.SetBlackHole(false) })
 		},
 	} {
 		for i := range 2 {
