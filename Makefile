@@ -39,7 +39,7 @@ DECODERS := internal/wire:FuzzReader \
 timed = @s=$$(date +%s); { $(2); } || { echo "== $(1): FAILED" >&2; exit 1; }; \
 	echo "== $(1): $$(($$(date +%s) - s)) s"
 
-.PHONY: help run build test packages fmt vet cross arm64 race race-all unit lint fuzz fuzz-decoders model sim sim-long e2e golden bench bench-peers bench-large clean torture
+.PHONY: help run build test packages fmt vet cross arm64 race race-all unit lint fuzz fuzz-decoders model sim sim-long e2e golden bench bench-packages bench-peers bench-large pgo clean torture
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
@@ -111,6 +111,14 @@ golden: ## write the golden outputs of tests anew; read the diff before you comm
 
 bench: ## one table of every stage and of whole backups, with their fraction of the limit
 	@mkdir -p $(BUILD) && BENCH_TABLE=$(abspath $(BUILD))/bench.txt $(GO) test -count=1 -timeout 60m -run '^TestTable$$' -benchtime 0.3s ./bench && cat $(BUILD)/bench.txt
+
+bench-packages: ## the benchmarks beside all packages, each for 0.2 s
+	@$(GO) test -run '^$$' -bench . -benchtime 0.2s -timeout 60m $$($(GO) list ./... | grep -v '/bench')
+
+pgo: ## build/vault compiled for what a profile of backups, restores and checks shows as hot; takes long
+	@mkdir -p $(BUILD) && $(GO) test -count=1 -timeout 60m -run '^$$' -bench 'FirstBackup|UnchangedBackup|Restore' -benchtime 3s \
+		-cpuprofile $(abspath $(BUILD))/vault.pgo -o $(BUILD)/bench.test ./bench
+	@$(GO) build -pgo=$(abspath $(BUILD))/vault.pgo -ldflags "-X main.version=$(VERSION)" -o $(BUILD)/vault ./cmd/vault
 
 bench-peers: build ## compare with the restic, borg and kopia on the path (or RESTIC=path): SCALE=1 ROUNDS=3 into docs/benchmarks.md
 	@$(GO) run ./bench/peers -vault $(BUILD)/vault -scale $(SCALE) -rounds $(ROUNDS) -out docs
