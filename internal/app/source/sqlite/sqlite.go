@@ -117,9 +117,13 @@ func (f File) look() (string, error) {
 
 func checkMagic(in io.ReaderAt) error {
 	head := make([]byte, len(magic))
-	if n, err := in.ReadAt(head, 0); err != nil && err != io.EOF {
+	n, err := in.ReadAt(head, 0)
+	switch {
+	case err != nil && err != io.EOF:
 		return err
-	} else if string(head[:n]) != magic {
+	case n == 0:
+		return fmt.Errorf("%w: the file is empty", ErrNoDatabase) // to SQLite a database into which nobody has ever written
+	case string(head[:n]) != magic:
 		return ErrNoDatabase
 	}
 	return nil
