@@ -1,8 +1,10 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"os"
 
 	"github.com/spf13/pflag"
 
@@ -14,6 +16,7 @@ import (
 // Everything else about it is as for the repository that commands are about.
 type fromFlags struct {
 	repo, passwordFile, passwordCommand, sftpCommand string
+	s3Endpoint, s3Region, s3Credentials, s3Profile   string
 }
 
 func (f *fromFlags) add(flags *pflag.FlagSet) {
@@ -21,6 +24,10 @@ func (f *fromFlags) add(flags *pflag.FlagSet) {
 	flags.StringVar(&f.passwordFile, "from-password-file", "", "`file` that holds its passphrase (VAULT_FROM_PASSWORD_FILE)")
 	flags.StringVar(&f.passwordCommand, "from-password-command", "", "shell `command` that prints its passphrase (VAULT_FROM_PASSWORD_COMMAND)")
 	flags.StringVar(&f.sftpCommand, "from-sftp-command", "", "like --sftp-command, for the repository to copy from")
+	flags.StringVar(&f.s3Endpoint, "from-s3-endpoint", "", "like --s3-endpoint, for the repository to copy from")
+	flags.StringVar(&f.s3Region, "from-s3-region", "", "like --s3-region, for the repository to copy from")
+	flags.StringVar(&f.s3Credentials, "from-s3-credentials-file", "", "`file` of its access keys, in the form of ~/.aws/credentials (VAULT_FROM_S3_CREDENTIALS_FILE)")
+	flags.StringVar(&f.s3Profile, "from-s3-profile", "", "`section` of that file, or of ~/.aws/credentials (VAULT_FROM_S3_PROFILE)")
 }
 
 // given reports whether a flag says something.
@@ -48,7 +55,12 @@ func (a *app) openSource(ctx context.Context, f fromFlags) (*repo.Repo, error) {
 	s := *a
 	s.from, s.learn = true, nil
 	s.repo, s.passwordFile, s.passwordCommand, s.remote.sftpCommand = f.repo, f.passwordFile, f.passwordCommand, f.sftpCommand
-	if loc, err := location.Parse(f.repo); err == nil && loc.NamesEndpoint() {
+	s.remote.s3Credentials = cmp.Or(f.s3Credentials, os.Getenv("VAULT_FROM_S3_CREDENTIALS_FILE"))
+	s.remote.s3Profile = cmp.Or(f.s3Profile, os.Getenv("VAULT_FROM_S3_PROFILE"))
+	s.remote.s3Region = cmp.Or(f.s3Region, s.remote.s3Region)
+	if f.s3Endpoint != "" {
+		s.remote.s3Endpoint = f.s3Endpoint
+	} else if loc, err := location.Parse(f.repo); err == nil && loc.NamesEndpoint() {
 		s.remote.s3Endpoint = "" // it is about the other one
 	}
 	r, err := s.open(ctx, nil)
