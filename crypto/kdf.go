@@ -44,7 +44,12 @@ func (c KDFCost) String() string {
 	return fmt.Sprintf("argon2id t=%d m=%d p=%d", c.Time, c.Memory, c.Threads)
 }
 
-// slotKey runs the derivation; the cost has been validated.
+// sealKey runs the derivation for a new slot; the cost has been validated.
+func (c KDFCost) sealKey(passphrase []byte, salt *[32]byte) []byte {
+	return libraryArgon2id(passphrase, salt[:], c)
+}
+
+// slotKey runs the derivation for a slot that is opened; the cost has been validated.
 func (c KDFCost) slotKey(passphrase []byte, salt *[32]byte) []byte {
 	return argon2id(passphrase, salt[:], c)
 }

@@ -80,7 +80,7 @@ func (p *SlotParams) seal(passphrase []byte, salt *[32]byte, payload []byte) []b
 	b = append(b, p.ID[:]...)
 	b = append(b, p.Repo[:]...)
 	b = append(b, salt[:]...)
-	key, commitment := deriveCommitted(p.Cost.slotKey(passphrase, salt), b)
+	key, commitment := deriveCommitted(p.Cost.sealKey(passphrase, salt), b)
 	b = append(b, commitment[:]...)
 	b = wire.AppendU32(b, uint32(len(payload)+Overhead))
 	b = newAEAD(p.AEAD, key[:]).Seal(b, slotNonce[:], payload, []byte(p.ID.ad()))
