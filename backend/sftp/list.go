@@ -18,8 +18,11 @@ const (
 	// maxReadings bounds how often one listing reads a directory.
 	maxReadings = 4
 
-	// maxAhead is how many directories are read before it is their turn.
-	maxAhead = 32
+	// firstAhead and maxAhead are how many directories are read before it is
+	// their turn, at first and later: each takes several round trips, and most
+	// listings are wanted whole.
+	firstAhead = 16
+	maxAhead   = 48
 )
 
 // List implements [backend.Backend]. It reads directories when it comes to
@@ -47,7 +50,7 @@ func (s *Store) list(ctx context.Context, prefix string, yield func(backend.Info
 	if err := backend.CheckPrefix(prefix); err != nil {
 		return err
 	}
-	w := &walker{s: s, yield: yield, ahead: 4}
+	w := &walker{s: s, yield: yield, ahead: firstAhead}
 	entries, err := s.entries(ctx, strings.TrimSuffix(prefix, "/"))
 	if err != nil {
 		return err
