@@ -255,7 +255,7 @@ func TestNextcloud(t *testing.T) {
 	new1.reconfigure("\ndefaults:", "  off:\n"+off+"\ndefaults:")
 	new1.reconfigure("/etc/vault/off.key", new1.path("off.key"), "https://s3.example", far.Endpoint()+"\n    s3-region: "+s3test.Region+"\n    s3-credentials-file: "+s2.path("s3"))
 	new1.write("nc/alice.liddell/files/of a new instance", "")
-	new1.run(0, "rehearse", "nextcloud", "--from-repository", "off", "--target", new1.path("home"))
+	new1.wantText(new1.run(0, "rehearse", "nextcloud", "--from-repository", "off", "--target", new1.path("home"), "-v"), "check    grep -q oc_filecache db", "success")
 	new1.wantCalls()
 	new1.run(0, "restore", "--app", "nextcloud", "--from-repository", "off", "--delete")
 	if got := rows(fresh); got != "Tax return.odt\nthe first after\nthe last before" { // of the second backup

@@ -139,7 +139,10 @@ func (h *rehearsal) run(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	parent := cmp.Or(h.o.Target, h.conf.Target, os.Getenv("TMPDIR"), "/var/tmp")
+	parent, err := filepath.Abs(cmp.Or(h.o.Target, h.conf.Target, os.Getenv("TMPDIR"), "/var/tmp"))
+	if err != nil {
+		return err
+	}
 	if err := rehearsalRoom(parent, list); err != nil {
 		return err
 	}

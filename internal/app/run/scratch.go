@@ -152,6 +152,9 @@ func (o *Options) sweepRehearsal(ctx context.Context, app string) {
 	}
 	if err == nil {
 		defer unlock()
+		if s, rerr := readScratch(o.StateDir, app); rerr == nil && (s == nil || s.Kept) {
+			return // it has ended meanwhile
+		}
 		err = o.tidyRehearsal(app)
 	}
 	if err != nil {
