@@ -164,7 +164,7 @@ func mounted(t *testing.T, kind string) place {
 		args = []string{"-t", kind, "-o", "loop", image, dir}
 	}
 	// Others take loop devices and give them back: one that seems to be free may be gone.
-	for deadline := time.Now().Add(2 * time.Minute); ; time.Sleep(100 * time.Millisecond) {
+	for deadline := time.Now().Add(8 * time.Minute); ; time.Sleep(100 * time.Millisecond) {
 		out, err := exec.Command("mount", args...).CombinedOutput()
 		if err == nil {
 			break
