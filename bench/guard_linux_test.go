@@ -16,16 +16,18 @@ import (
 	"time"
 
 	"vault/internal/repotest"
+	"vault/repo"
 	"vault/snapshot"
 	"vault/snapshot/restore"
 )
 
 // The guard: what must not become slower, without a stored time. Times are
 // compared with those of the primitives in the same process; allocations and
-// system calls are counted. Bounds are 1.6 times of what was measured when they
-// were written (docs/decisions/009), or a little more where little is counted.
+// system calls are counted. Bounds of times are 1.3 and 1.4 times of what was
+// measured when they were written (docs/decisions/009), of counts 1.6 times, or a
+// little more where little is counted.
 const (
-	maxOfPrimitives = 3.0 // CPU time of a backup, in that of its primitives
+	maxOfNoise, maxOfText = 2.6, 1.9 // CPU time of a backup, in that of its primitives
 
 	allocsFirst, allocsUnchanged, allocsRestore = 10.5, 2.0, 7.0 // for each small file
 	allocsPerMiB                                = 40.0
@@ -54,19 +56,23 @@ func twoCores(t *testing.T) {
 }
 
 // TestPipelineAgainstPrimitives: the CPU time of a first backup is that of
-// splitting, naming, compressing, sealing and verifying the same bytes, and little more.
+// splitting, naming, compressing, sealing and verifying the same bytes, and little
+// more. Of random bytes the compressor makes little work, so that a further pass
+// over the data shows; of text it makes nearly all.
 func TestPipelineAgainstPrimitives(t *testing.T) {
-	rng := rand.New(rand.NewPCG(5, 5))
-	files := [][]byte{Noise(nil, rng, 16<<20), Text(nil, rng, 8<<20)}
-	dir := t.TempDir()
-	for i, f := range files {
-		if err := os.WriteFile(filepath.Join(dir, fmt.Sprint(i)), f, 0o644); err != nil {
-			t.Fatal(err)
-		}
+	t.Run("noise", func(t *testing.T) { againstPrimitives(t, Noise(nil, rand.New(rand.NewPCG(5, 5)), 32<<20), maxOfNoise) })
+	t.Run("text", func(t *testing.T) { againstPrimitives(t, Text(nil, rand.New(rand.NewPCG(5, 6)), 8<<20), maxOfText) })
+}
+
+func againstPrimitives(t *testing.T, data []byte, most float64) {
+	files, dir := [][]byte{data}, t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "file"), data, 0o644); err != nil {
+		t.Fatal(err)
 	}
 	twoCores(t)
 	s := newStages(t)
 	s.load(t, files)
+	var r *repo.Repo // a new one for each backup, made before its time is taken
 	stages := []struct {
 		name string
 		run  func()
@@ -74,18 +80,16 @@ func TestPipelineAgainstPrimitives(t *testing.T) {
 	}{
 		{name: "split", run: func() { s.split(t, files, nil) }}, {name: "name", run: s.name}, {name: "compress", run: s.compress},
 		{name: "seal", run: s.seal}, {name: "verify", run: func() { s.verify(t) }},
-		{name: "backup", run: func() {
-			_, r := fresh(t)
-			backup(t, r, dir, nil)
-		}},
+		{name: "backup", run: func() { backup(t, r, dir, nil) }},
 	}
 	// All of them in each round, since the machine may be slower in the next.
 	const rounds = 5
 	ratio := 0.0
-	for n := 0; n < rounds || ratio > maxOfPrimitives && n < rounds*tries; n++ {
+	for n := 0; n < rounds || ratio > most && n < rounds*tries; n++ {
 		var sum time.Duration // of the least of each primitive
 		for i := range stages {
 			g := &stages[i]
+			_, r = fresh(t)
 			if d := spent(t, g.run); n == 0 || d < g.best {
 				g.best = d
 			}
@@ -100,8 +104,8 @@ func TestPipelineAgainstPrimitives(t *testing.T) {
 		t.Logf("%-9s %v", g.name, g.best)
 	}
 	t.Logf("backup, in the time of its primitives: %.2f", ratio)
-	if ratio > maxOfPrimitives {
-		t.Errorf("a backup takes %.2f of the CPU time of its primitives, at most %.2f is allowed", ratio, maxOfPrimitives)
+	if ratio > most {
+		t.Errorf("a backup takes %.2f of the CPU time of its primitives, at most %.2f is allowed", ratio, most)
 	}
 }
 
@@ -244,11 +248,26 @@ func calls(t *testing.T, env []string, args ...string) (n float64) {
 	return n
 }
 
+// mayTrace skips the test where strace cannot trace. In CI that is a failure: strace
+// is installed there. Only where the kernel or a container forbids tracing does CI
+// go on, and says so.
+func mayTrace(t *testing.T) {
+	t.Helper()
+	out, err := exec.Command("strace", "-f", "-c", "-o", os.DevNull, "true").CombinedOutput()
+	forbidden := bytes.Contains(out, []byte("Operation not permitted")) || bytes.Contains(out, []byte("Function not implemented"))
+	switch {
+	case err == nil:
+	case os.Getenv("CI") == "true" && !forbidden:
+		t.Fatalf("strace does not work here: %v: %s", err, out)
+	default:
+		fmt.Fprintf(os.Stderr, "WARNING: NO GUARD OF SYSTEM CALLS: strace does not work here: %v: %s\n", err, out)
+		t.Skip("strace does not work here")
+	}
+}
+
 // TestSystemCalls bounds the system calls of the real program for one more small file.
 func TestSystemCalls(t *testing.T) {
-	if out, err := exec.Command("strace", "-f", "-c", "-o", os.DevNull, "true").CombinedOutput(); err != nil {
-		t.Skipf("strace does not work here: %v: %s", err, out)
-	}
+	mayTrace(t)
 	dir := t.TempDir()
 	program := filepath.Join(dir, "vault")
 	if out, err := exec.Command("go", "build", "-o", program, "vault/cmd/vault").CombinedOutput(); err != nil {
