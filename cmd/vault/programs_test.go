@@ -36,7 +36,7 @@ func collectProgram() {
 		}
 		report, err := gc.Run(ctx, r, gc.Options{Limits: gc.Limits{MaxRepack: -1},
 			Dead: func(w repo.Waiting) bool { return kill || sessionDead(w) }})
-		fmt.Fprintf(os.Stderr, "collected: dropped %d, deleted %d, nothing %v\n", len(report.Dropped), report.Deleted, report.Nothing)
+		fmt.Fprintf(os.Stderr, "collected: dropped %d, deleted %d, nothing %v\n", len(report.Dropped)+len(report.Served), report.Deleted, report.Nothing)
 		return err
 	})
 }
