@@ -436,10 +436,10 @@ func TestManyFiles(t *testing.T) {
 	dst.reset()
 	report := mustRun(t, to, from, transfer.Options{})
 	t.Logf("5000 files, %d bytes: %d requests to the source (%d for packs), %d to the target", report.Total.Read, src.count(), src.gets("packs/"), dst.count())
-	if n := src.count(); n > 80 {
+	if n := src.count(); n > 200 { // some twenty; one a file would be 5000
 		t.Errorf("%d requests to the source", n)
 	}
-	if n := dst.count(); n > 56 { // of which 14 look at the end for config, key and what was stored
+	if n := dst.count(); n > 200 { // some fifty, of which 14 look at the end for config, key and what was stored
 		t.Errorf("%d requests to the target", n)
 	}
 	mustEqual(t, dst.r, &backups(t, dst.r)[0].Volumes[0], root)
