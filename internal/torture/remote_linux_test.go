@@ -65,12 +65,15 @@ func (s *server) disturb(p *program, rng *rand.Rand, over <-chan struct{}) (wait
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
+		var took time.Duration // by the last outage: a busy machine needs some time to start it
 		for {
 			select {
 			case <-over:
 				return
-			case <-time.After(time.Duration(200+rng.IntN(1500)) * time.Millisecond):
+			case <-time.After(2*took + time.Duration(200+rng.IntN(1500))*time.Millisecond):
+				began := time.Now()
 				s.outage(p, time.Duration(rng.IntN(300))*time.Millisecond)
+				took = time.Since(began)
 			}
 		}
 	}()
