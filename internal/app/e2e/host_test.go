@@ -197,6 +197,18 @@ func (h *host) backups(repo string) int {
 	return strings.Count(h.run(0, h.at(repo, "backups", "--json")...), `"message_type":"backup"`)
 }
 
+// shortDir makes a directory with a short name, wherever temporary files are: podman takes
+// no runroot of more than 50 characters.
+func shortDir(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("/tmp", "run")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	return dir
+}
+
 // copyTree makes a copy with all that rsync keeps, but without what patterns of it name.
 func copyTree(t *testing.T, from, to string, without ...string) {
 	t.Helper()

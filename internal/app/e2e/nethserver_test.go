@@ -42,7 +42,7 @@ func newNode(t *testing.T, repo, module string) *node {
 		// Nothing of it is shared with another host: neither state nor locks.
 		n.write("containers.conf", "[engine]\nlock_type=\"file\"\nevents_logger=\"none\"\n")
 		podman = fmt.Sprintf("export CONTAINERS_CONF='%s'\nexec %s --root '%s' --runroot '%s' --tmpdir '%s' --storage-driver vfs \"$@\"\n",
-			n.path("containers.conf"), real, n.path("podman"), n.path("podman-run"), n.path("podman-tmp"))
+			n.path("containers.conf"), real, n.path("podman"), shortDir(t), n.path("podman-tmp"))
 	} else {
 		n.env = append(n.env, "_CONTAINERS_USERNS_CONFIGURED=done") // owners are as they are seen
 	}
@@ -68,11 +68,12 @@ func newNode(t *testing.T, repo, module string) *node {
 // volume returns the directory of volumes/X, which is made where there is none.
 func (n *node) volume(x string) string {
 	n.t.Helper()
-	name := n.module + "-" + x
+	name, said := n.module+"-"+x, ""
 	for _, args := range [][]string{{"volume", "inspect", name}, {"volume", "create", name}, {"volume", "inspect", name}} {
 		cmd := exec.Command(n.path("bin/podman"), args...)
 		cmd.Env = n.env
-		out, err := cmd.Output()
+		out, err := cmd.CombinedOutput()
+		said += string(out)
 		if _, rest, ok := strings.Cut(strings.ReplaceAll(string(out), `": "`, `":"`), `"Mountpoint":"`); ok && err == nil {
 			dir, _, _ := strings.Cut(rest, `"`)
 			if _, err := os.Stat(dir); err == nil {
@@ -80,7 +81,7 @@ func (n *node) volume(x string) string {
 			}
 		}
 	}
-	n.t.Fatalf("podman does not make the volume %s", name)
+	n.t.Fatalf("podman does not make the volume %s: %s", name, said)
 	return ""
 }
 

@@ -37,10 +37,11 @@ func rootlessHost(t *testing.T, repo string) *host {
 	h := newHost(t)
 	const nobody = 65534
 	h.as = &syscall.Credential{Uid: nobody, Gid: nobody}
-	home := h.path("home")
+	home, short := h.path("home"), shortDir(t)
+	h.must(os.Chown(short, nobody, nobody))
 	h.mkdir("home/rundir")
-	h.write("bin/podman", fmt.Sprintf("#!/bin/sh\nexec %s --root %s/root --runroot %s/run --storage-driver vfs --tmpdir %s/tmp --cgroup-manager cgroupfs \"$@\"\n",
-		podman, home, home, home))
+	h.write("bin/podman", fmt.Sprintf("#!/bin/sh\nexec %s --root %s/root --runroot %s --storage-driver vfs --tmpdir %s/tmp --cgroup-manager cgroupfs \"$@\"\n",
+		podman, home, short, home))
 	h.env = append(h.env, "XDG_RUNTIME_DIR="+home+"/rundir", "DBUS_SESSION_BUS_ADDRESS=", "CONTAINERS_CONF="+h.path("containers.conf"))
 	h.write("containers.conf", "[engine]\nlock_type=\"file\"\nevents_logger=\"none\"\n")
 	h.write("vault.yaml", fmt.Sprintf(rootlessConfig, repo, h.path("key")))
