@@ -342,9 +342,14 @@ func (r *Repo) create(ctx context.Context, kind crypto.Kind, sid crypto.SessionI
 }
 
 // whose tells whether the existing record is the one that was to be created:
-// its salt makes the bytes unique, so equal bytes are an earlier try's.
+// its salt makes the bytes unique, so equal bytes are an earlier try's. A record that
+// is gone before it is read was another's, too: nobody removes one of a session
+// that works. Creating it once more would bring back what a collection has given up.
 func (r *Repo) whose(ctx context.Context, kind crypto.Kind, name string, object []byte) error {
 	there, err := backend.ReadAll(ctx, r.be, name, int64(kind.MaxSize()))
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("create %s: %w, and collected by now", name, errTaken)
+	}
 	if err != nil {
 		return fmt.Errorf("create %s: it exists, and reading it: %w", name, err)
 	}

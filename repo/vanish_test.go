@@ -132,6 +132,37 @@ func TestVanished(t *testing.T) {
 	}
 }
 
+// TestKilledAndCollected: a collection gives a session up, and another one removes the
+// record of that between the writer's attempt to commit and its look at what was there.
+func TestKilledAndCollected(t *testing.T) {
+	m := &meddled{Backend: mem.New()}
+	repotest.Init(t, m.Backend)
+	t.Cleanup(func() { repotest.MustCheck(t, m.Backend) })
+	b := start(t, m, repotest.MakeContent(1, 12))
+	name, asked := "commits/"+b.w.ID().String(), 0
+	m.meddle = func(object string) {
+		if object != name {
+			return
+		}
+		var err error
+		switch asked++; asked {
+		case 1: // it is to be created
+			err = m.Backend.Create(t.Context(), name, []byte("given up"))
+		case 2: // it is to be read
+			err = m.Backend.Delete(t.Context(), name)
+		}
+		if err != nil {
+			t.Error(err)
+		}
+	}
+	if _, err := b.commit(); !errors.Is(err, repo.ErrKilled) {
+		t.Errorf("commit of a session that was given up: %v", err)
+	}
+	if n := objectsIn(t, m.Backend, name); asked < 2 || n > 0 {
+		t.Errorf("asked %d times, %d commits", asked, n)
+	}
+}
+
 // TestReplacedRepository: somebody makes another repository in the place.
 func TestReplacedRepository(t *testing.T) {
 	be, _ := repotest.New(t)

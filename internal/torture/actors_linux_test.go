@@ -102,8 +102,6 @@ func (w *world) attempt(s *source, f fate, pause string) {
 		}
 	case o.code == 1 && strings.Contains(o.err, "garbage collection"):
 		w.count(func(t *tally) { t.lost++ }) // a prune lost patience, three times
-	case o.code == 1 && strings.Contains(o.err, "commit backup: create commits/") && strings.Contains(o.err, "it exists, and reading it: "):
-		w.count(func(t *tally) { t.lost++ }) // it did, and the record that said so was collected before it was read
 	default:
 		w.complain("backup: %v", o)
 	}
