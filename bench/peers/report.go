@@ -48,7 +48,7 @@ func ratio(e *engine, mine, other time.Duration) string {
 // page is docs/benchmarks.md.
 func page(results []result, engines []*engine, command string) string {
 	var b strings.Builder
-	b.WriteString("# Beside other engines\n\nWhole processes, taking turns on one machine; medians. The last two columns are ratios: what vault takes of what that engine takes, so less than 1\nis better. `find`, `tar` and `sha256sum` are no backup engines but show what merely looking at the tree, writing it, or reading and hashing it costs.\n\n![ratios](benchmarks.svg)\n\n")
+	b.WriteString("# Beside other engines\n\nWhole processes, taking turns on one machine; medians. The last two columns are ratios: what vault takes of what that engine takes, so less than 1\nis better. `find`, `tar` and `sha256sum` are no backup engines but show what merely looking at the tree, writing it, or reading and hashing it costs.\nThe size of vault's repositories is without the 4 MiB of its ballast, which keeps room for forget and prune on a full disk.\n\n![ratios](benchmarks.svg)\n\n")
 	fmt.Fprintf(&b, "Command: `%s` on %s, %s, %d cores. Engines:\n\n", command, kernel(), processor(), runtime.NumCPU())
 	for _, e := range engines {
 		fmt.Fprintf(&b, "- %s: %s\n", e.name, e.version)
