@@ -147,10 +147,17 @@ type found struct {
 func findKeys(ctx context.Context, be backend.Backend) (f found, err error) {
 	keys := ahead(ctx, be, keysDir)
 	defer keys.wait()
-	f.config, err = backend.ReadAll(ctx, be, configName, int64(crypto.KindConfig.MaxSize()))
+	read := func() error {
+		f.config, err = backend.ReadAll(ctx, be, configName, int64(crypto.KindConfig.MaxSize()))
+		return err
+	}
+	if errors.Is(read(), fs.ErrNotExist) {
+		if err := withoutConfig(ctx, be); !errors.Is(err, errListed) || errors.Is(read(), fs.ErrNotExist) {
+			return f, err
+		}
+		// It was made between the two.
+	}
 	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return f, withoutConfig(ctx, be)
 	case errors.Is(err, backend.ErrTooLarge):
 		return f, damaged(configName, err)
 	case err != nil:
@@ -222,6 +229,8 @@ func readSlot(ctx context.Context, be backend.Backend, name string) (crypto.Slot
 	return slot, nil
 }
 
+var errListed = errors.New("listed, but reading it says that it does not exist")
+
 // withoutConfig tells an empty place from one that lost its config. What a
 // crashed init leaves - key slots, the ballast - still counts as uninitialised.
 func withoutConfig(ctx context.Context, be backend.Backend) error {
@@ -230,7 +239,7 @@ func withoutConfig(ctx context.Context, be backend.Backend) error {
 			return unreachable("", err)
 		}
 		if info.Name == configName {
-			return &StateError{State: Unreachable, Object: configName, Err: errors.New("listed, but reading it says that it does not exist")}
+			return &StateError{State: Unreachable, Object: configName, Err: errListed}
 		}
 		if OwnName(info.Name) && info.Name != ballastName && info.Name[:min(len(info.Name), len(keysDir))] != keysDir {
 			return &StateError{State: Damaged, Object: configName, Err: fmt.Errorf("the config is missing, but %s exists", info.Name)}

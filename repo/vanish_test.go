@@ -249,3 +249,27 @@ func BenchmarkAcknowledge(b *testing.B) {
 	}
 	b.ReportMetric(float64(b.Elapsed().Microseconds())/float64(b.N)/packs, "us/pack")
 }
+
+// TestInitialisedMeanwhile: a place is looked at while somebody initialises it, and that
+// ends between the look for the config and the listing that tells why there is none.
+func TestInitialisedMeanwhile(t *testing.T) {
+	made, _ := repotest.New(t)
+	m := &meddled{Backend: mem.New()}
+	m.meddle = func(name string) {
+		if name != "" {
+			return
+		}
+		for _, name := range repotest.Objects(t, made) {
+			data, err := backend.ReadAll(t.Context(), made, name, 1<<20)
+			if err == nil {
+				err = m.Backend.Put(t.Context(), name, data)
+			}
+			if err != nil {
+				t.Error(err)
+			}
+		}
+	}
+	if s := repo.Probe(t.Context(), m); s.State != repo.Sealed {
+		t.Errorf("%v: %v", s.State, s.Err)
+	}
+}
