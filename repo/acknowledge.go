@@ -183,20 +183,21 @@ func (w *Writer) acknowledge(name string) error {
 	return nil
 }
 
-// taken reports whether a collection has closed since the session began and has
-// listed its commit: what that names is in the collection's care. If one has closed
-// without it, that is ErrVoid. A done that is gone when it is read was followed by a
-// newer one.
-func (w *Writer) taken() (listed bool, err error) {
+// taken reports whether a collection has closed since the session began, which may
+// have moved what the session has stored: with a later plan it has listed the commit,
+// and if it has not, that is ErrVoid; with the plan that the session found, it leaves
+// the packs alone but may have put the index segments together. A done that is gone
+// when it is read was followed by a newer one.
+func (w *Writer) taken() (closed bool, err error) {
 	for range reloads {
-		if listed, err = w.listed(); !isMissing(err) || errors.Is(err, ErrVanished) {
+		if closed, err = w.closed(); !isMissing(err) || errors.Is(err, ErrVanished) {
 			break
 		}
 	}
-	return listed, err
+	return closed, err
 }
 
-func (w *Writer) listed() (bool, error) {
+func (w *Writer) closed() (bool, error) {
 	g, err := w.r.listGC(w.ctx)
 	switch {
 	case err != nil:
@@ -204,7 +205,7 @@ func (w *Writer) listed() (bool, error) {
 	case g.done < w.gc.done: // the newest one is never deleted
 		return false, vanished(doneName(w.gc.done), errors.New("the newest collection is not listed any more"))
 	case g.done <= w.session.Generation:
-		return false, nil
+		return g.done > w.gc.done, nil
 	}
 	payload, _, err := w.r.fetch(w.ctx, crypto.KindDone, doneName(g.done))
 	if err != nil {
