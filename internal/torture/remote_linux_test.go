@@ -126,6 +126,8 @@ func (w *world) copy(rng *rand.Rand) {
 	o.cut = o.cut || away%2 == 1 || w.outages.Load() != away
 	if err != nil {
 		w.complain("%v", err)
+	} else if o.code == 1 && strings.Contains(o.err, "removed from the source while it was copied") {
+		// Somebody forgot it and pruned meanwhile, which is told; the others are copied.
 	} else if o.code != 0 && !o.ended() {
 		w.complain("copy: %v", o)
 	}
