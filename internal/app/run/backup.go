@@ -25,10 +25,9 @@ import (
 
 // backup is one run under way.
 type backup struct {
+	work
 	o         Options
 	app       *config.App
-	x         *executor
-	report    Report
 	repo      *repo.Repo
 	sources   []source
 	classes   map[string]*config.Volume
@@ -36,7 +35,6 @@ type backup struct {
 	cancel    func(cause error) // ends the run
 	hooked    bool              // before has begun
 	stored    bool              // the backup is committed
-	partial   bool              // something short of a failure went wrong
 	leaveErr  error
 	retainErr error // the backup is none the worse for it
 }
@@ -45,6 +43,7 @@ type backup struct {
 // the application.
 func Backup(ctx context.Context, o Options, app string) Report {
 	b := &backup{o: o, app: o.Config.Apps[app]}
+	b.opts = &b.o
 	b.report.Activity = record.Activity{App: app, Kind: record.Backup, Host: o.Host, Start: o.now()}
 	b.report.DryRun = o.DryRun
 	if b.app == nil {
@@ -54,16 +53,8 @@ func Backup(ctx context.Context, o Options, app string) Report {
 	if b.app.Host != "" {
 		b.report.Host = b.app.Host
 	}
-	b.x = o.executor(b.app)
-	b.x.warn = func(message string) { b.notice(message) }
-	b.x.partial = func(message string) { b.partial = true; b.notice(message) }
+	b.equip(b.app)
 	return b.end(ctx, b.run(ctx))
-}
-
-// notice keeps a message for the report, and tells it.
-func (b *backup) notice(message string) {
-	b.report.Messages = append(b.report.Messages, message)
-	b.o.warn(b.app.Name, message)
 }
 
 func (b *backup) run(ctx context.Context) error {

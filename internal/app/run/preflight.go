@@ -76,17 +76,26 @@ func mounted(dir string) error {
 // mountKind returns the type of the file system that was mounted last on a
 // directory, "" if none is (proc(5), mountinfo).
 func mountKind(mountinfo io.Reader, dir string) (kind string, err error) {
+	err = eachMount(mountinfo, func(at, of string) {
+		if at == dir {
+			kind = of
+		}
+	})
+	return kind, err
+}
+
+// eachMount tells directory and type of all mounts, in the order of mountinfo.
+func eachMount(mountinfo io.Reader, tell func(dir, kind string)) error {
 	lines := bufio.NewScanner(mountinfo)
 	lines.Buffer(nil, 1<<20)
 	for lines.Scan() {
 		mount, fs, ok := strings.Cut(lines.Text(), " - ")
-		fields := strings.Fields(mount)
-		if !ok || len(fields) < 5 || unescapeOctal(fields[4]) != dir {
-			continue
+		if fields := strings.Fields(mount); ok && len(fields) > 4 {
+			kind, _, _ := strings.Cut(fs, " ")
+			tell(unescapeOctal(fields[4]), kind)
 		}
-		kind, _, _ = strings.Cut(fs, " ")
 	}
-	return kind, lines.Err()
+	return lines.Err()
 }
 
 // unescapeOctal undoes \040 and its kin.

@@ -46,13 +46,11 @@ var (
 
 // rehearsal is one trial restore under way.
 type rehearsal struct {
-	o       RehearseOptions
-	app     *config.App
-	conf    *config.Rehearse
-	x       *executor
-	report  Report
-	place   string // the scratch place
-	partial bool
+	work
+	o     RehearseOptions
+	app   *config.App
+	conf  *config.Rehearse
+	place string // the scratch place
 }
 
 // Rehearse restores the volumes of one backup of an application into a scratch place,
@@ -66,6 +64,7 @@ type rehearsal struct {
 // that is kept is in the report.
 func Rehearse(ctx context.Context, o RehearseOptions) Report {
 	h := &rehearsal{o: o, app: o.Config.Apps[o.App], conf: &config.Rehearse{}}
+	h.opts = &h.o.Options
 	h.report.Activity = record.Activity{App: o.App, Kind: record.Rehearsal, Start: o.now()}
 	if h.app == nil {
 		return h.end(ctx, fmt.Errorf("there is no application %q in %s", o.App, o.Config.File))
@@ -78,32 +77,12 @@ func Rehearse(ctx context.Context, o RehearseOptions) Report {
 	}
 	h.report.Destination = DestinationName(*h.o.Repo)
 	h.report.Activity.Host = cmp.Or(h.app.Host, h.o.Options.Host)
-	h.x = o.executor(h.app)
-	h.x.warn = h.notice
-	h.x.partial = func(message string) { h.partial = true; h.notice(message) }
+	h.equip(h.app)
 	return h.end(ctx, h.run(ctx))
 }
 
-func (h *rehearsal) notice(message string) {
-	h.report.Messages = append(h.report.Messages, message)
-	h.o.warn(h.o.App, message)
-}
-
 func (h *rehearsal) end(ctx context.Context, err error) Report {
-	if err == nil && h.partial {
-		err = ErrPartial
-	}
-	h.o.finish(&h.report.Activity, err)
-	h.report.Err = err
-	if h.app == nil || h.o.StateDir == "" || errors.Is(err, ErrBusy) || ctx.Err() != nil {
-		return h.report
-	}
-	before := h.o.known(h.report.Activity)
-	if rerr := record.In(h.o.StateDir).Add(h.report.Activity); rerr != nil {
-		h.notice(rerr.Error())
-	}
-	h.report.Messages = append(h.report.Messages, h.o.ends(ctx, h.report.Activity, before)...)
-	return h.report
+	return h.conclude(ctx, err, h.app != nil && ctx.Err() == nil)
 }
 
 func (h *rehearsal) run(ctx context.Context) (err error) {

@@ -58,16 +58,14 @@ func short(id string) string { return id[:min(len(id), 12)] }
 
 // bringing is one restore under way.
 type bringing struct {
+	work
 	o        RestoreOptions
 	app      *config.App
-	x        *executor
-	report   Report
 	repo     *repo.Repo
 	backup   *snapshot.Backup
 	parts    []part
 	journal  *Journal
 	leaveErr error
-	partial  bool
 }
 
 // part is a volume of the backup, and the way back.
@@ -83,6 +81,7 @@ type part struct {
 // finished or begun anew.
 func Restore(ctx context.Context, o RestoreOptions) Report {
 	b := &bringing{o: o, app: o.Config.Apps[o.App]}
+	b.opts = &b.o.Options
 	b.report.Activity = record.Activity{App: o.App, Kind: record.Restore, Host: o.Options.Host, Start: o.now()}
 	b.report.DryRun = o.DryRun
 	if b.app == nil {
@@ -92,31 +91,12 @@ func Restore(ctx context.Context, o RestoreOptions) Report {
 		b.o.Repo = b.app.To
 	}
 	b.report.Destination = DestinationName(*b.o.Repo)
-	b.x = o.executor(b.app)
-	b.x.warn = b.notice
-	b.x.partial = func(message string) { b.partial = true; b.notice(message) }
+	b.equip(b.app)
 	return b.end(ctx, b.run(ctx))
 }
 
-func (b *bringing) notice(message string) {
-	b.report.Messages = append(b.report.Messages, message)
-	b.o.warn(b.app.Name, message)
-}
-
 func (b *bringing) end(ctx context.Context, err error) Report {
-	if err == nil && b.partial {
-		err = ErrPartial
-	}
-	b.o.finish(&b.report.Activity, err)
-	b.report.Err = err
-	before := b.o.known(b.report.Activity)
-	if b.app != nil && !b.o.DryRun && b.o.StateDir != "" && !errors.Is(err, ErrBusy) {
-		if rerr := record.In(b.o.StateDir).Add(b.report.Activity); rerr != nil {
-			b.notice(rerr.Error())
-		}
-		b.report.Messages = append(b.report.Messages, b.o.ends(ctx, b.report.Activity, before)...)
-	}
-	return b.report
+	return b.conclude(ctx, err, b.app != nil && !b.o.DryRun)
 }
 
 func (b *bringing) run(ctx context.Context) error {

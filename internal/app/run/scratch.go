@@ -3,7 +3,6 @@
 package run
 
 import (
-	"bufio"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
@@ -228,17 +227,13 @@ func mountsBelow(dir string) (list []string, err error) {
 		return nil, err
 	}
 	defer f.Close()
-	lines := bufio.NewScanner(f)
-	lines.Buffer(nil, 1<<20)
-	for lines.Scan() {
-		if fields := strings.Fields(lines.Text()); len(fields) > 4 {
-			if at := unescapeOctal(fields[4]); at == real || strings.HasPrefix(at, real+"/") {
-				list = append(list, at)
-			}
+	err = eachMount(f, func(at, _ string) {
+		if at == real || strings.HasPrefix(at, real+"/") {
+			list = append(list, at)
 		}
-	}
+	})
 	slices.Sort(list)
-	return list, lines.Err()
+	return list, err
 }
 
 func removeFile(name string) error {
