@@ -19,7 +19,7 @@ type engine struct {
 	program string
 	version string
 	env     []string
-	init    []string
+	init    [][]string
 	phases  map[phase][]string
 	limit   bool // a tool that shows a bound, not an engine
 }
@@ -48,23 +48,24 @@ func found(vault string) ([]*engine, error) {
 	all := []*engine{
 		{name: "vault", program: vault,
 			env:  []string{"VAULT_PASSWORD=" + passphrase, "VAULT_REPO=$R", "VAULT_STATE_DIR=$R.state", "VAULT_CACHE_DIR=$R.cache"},
-			init: []string{"init", "-q"},
+			init: [][]string{{"init", "-q"}},
 			phases: map[phase][]string{first: {"backup", "-q", "data=$S"}, unchanged: {"backup", "-q", "data=$S"}, changed: {"backup", "-q", "data=$S"},
 				restore: {"restore", "-q", "latest", "--target", "$T"}, checking: {"check", "-q", "--read-data"}, open: {"backups", "-q"}}},
 		{name: "restic", program: os.Getenv("RESTIC"),
 			env:  []string{"RESTIC_PASSWORD=" + passphrase, "RESTIC_REPOSITORY=$R", "RESTIC_CACHE_DIR=$R.cache"},
-			init: []string{"init", "-q"},
+			init: [][]string{{"init", "-q"}},
 			phases: map[phase][]string{first: {"backup", "-q", "$S"}, unchanged: {"backup", "-q", "$S"}, changed: {"backup", "-q", "$S"},
 				restore: {"restore", "-q", "latest", "--target", "$T"}, checking: {"check", "-q", "--read-data"}, open: {"snapshots", "-q"}}},
 		{name: "borg", program: os.Getenv("BORG"),
 			env:  []string{"BORG_PASSPHRASE=" + passphrase, "BORG_REPO=$R", "BORG_BASE_DIR=$R.base"},
-			init: []string{"init", "-e", "repokey-blake2"},
+			init: [][]string{{"init", "-e", "repokey-blake2"}},
 			phases: map[phase][]string{first: {"create", "-C", "zstd,3", "::first", "$S"}, unchanged: {"create", "-C", "zstd,3", "::unchanged", "$S"},
 				changed: {"create", "-C", "zstd,3", "::changed", "$S"}, restore: {"extract", "::changed"}, checking: {"check", "--verify-data"}, open: {"list"}}},
 		{name: "kopia", program: os.Getenv("KOPIA"),
 			env: []string{"KOPIA_PASSWORD=" + passphrase, "KOPIA_CONFIG_PATH=$R.config", "KOPIA_CACHE_DIRECTORY=$R.cache", "KOPIA_CHECK_FOR_UPDATES=false",
 				"KOPIA_LOG_DIR=$R.log"},
-			init: []string{"repository", "create", "filesystem", "--path", "$R"},
+			// It does not compress unless it is told to.
+			init: [][]string{{"repository", "create", "filesystem", "--path", "$R"}, {"policy", "set", "--global", "--compression=zstd-fastest"}},
 			phases: map[phase][]string{first: {"snapshot", "create", "$S"}, unchanged: {"snapshot", "create", "$S"}, changed: {"snapshot", "create", "$S"},
 				restore: {"snapshot", "restore", "$S", "$T"}, checking: {"snapshot", "verify", "--verify-files-percent=100"}, open: {"snapshot", "list"}}},
 		{name: "find", limit: true, phases: map[phase][]string{unchanged: {"$S", "-printf", "%s %T@ %i\\n"}}},

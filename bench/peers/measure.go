@@ -89,8 +89,8 @@ func (r *result) round(ctx context.Context, made, top string, scale float64, rou
 		if err := os.MkdirAll(p.target, 0o755); err != nil {
 			return err
 		}
-		if e.init != nil {
-			if _, err := e.run(ctx, p, e.init, top); err != nil {
+		for _, words := range e.init {
+			if _, err := e.run(ctx, p, words, top); err != nil {
 				return err
 			}
 		}
