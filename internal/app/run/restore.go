@@ -309,7 +309,8 @@ func (p *part) way() string {
 func (b *bringing) hooks(ctx context.Context, old *Journal) error {
 	r := &b.app.Restore
 	progress := &Progress{BackupID: b.report.BackupID, Volumes: b.asked()}
-	if old != nil && old.Restore != nil && !b.o.Restart {
+	touched := old != nil && old.Restore != nil // perhaps within its first volume
+	if touched && !b.o.Restart {
 		progress.Done = old.Restore.Done
 		b.o.tell(b.app.Name, "resume", fmt.Sprintf("%d of %d volumes are restored already", len(progress.Done), len(b.parts)))
 	}
@@ -317,7 +318,6 @@ func (b *bringing) hooks(ctx context.Context, old *Journal) error {
 	if err := writeJournal(b.o.StateDir, b.journal); err != nil {
 		return err
 	}
-	touched := len(progress.Done) > 0
 	err := b.main(ctx, &touched)
 	after := context.WithoutCancel(ctx)
 	if err != nil {

@@ -1,0 +1,98 @@
+//go:build linux
+
+package run
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"vault/backend"
+	"vault/internal/app/config"
+	"vault/internal/repotest"
+	"vault/repo"
+)
+
+// restoring is an application with a repository in memory, in a directory of its own.
+type restoring struct {
+	Options
+	t   *testing.T
+	dir string
+}
+
+// newRestoring returns an application "web" with what the configuration says below it;
+// DIR stands for the directory.
+func newRestoring(t *testing.T, app string) *restoring {
+	t.Helper()
+	s := &restoring{t: t, dir: t.TempDir()}
+	text := "version: 1\nrepositories: {main: {url: /nonexistent, password-env: NONE}}\napps:\n  web:\n    to: main\n" + strings.ReplaceAll(app, "DIR", s.dir)
+	s.write("vault.yaml", text)
+	c, err := config.Load(s.path("vault.yaml"), config.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	be, _ := repotest.New(t)
+	t.Cleanup(func() { repotest.MustCheck(t, be) })
+	s.Options = Options{Config: c, StateDir: s.path("state"), Host: "host", User: "me", Explain: func(error) (int, string) { return 1, "" },
+		Open: func(context.Context, config.Destination, bool) (*repo.Repo, error) {
+			return repotest.Open(t, staying{be}), nil
+		}}
+	return s
+}
+
+// staying is a store that stays open for the checks.
+type staying struct{ backend.Backend }
+
+func (staying) Close() error { return nil }
+
+func (s *restoring) path(name string) string { return filepath.Join(s.dir, name) }
+
+func (s *restoring) write(name, text string) {
+	s.t.Helper()
+	if err := os.WriteFile(s.path(name), []byte(text), 0o600); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+func (s *restoring) backup() {
+	s.t.Helper()
+	if p := Backup(s.t.Context(), s.Options, "web"); p.Err != nil {
+		s.t.Fatal(p.Err)
+	}
+}
+
+// TestHalfRestored: an application of which the first volume was begun stays half
+// restored, whatever the next attempts fail of.
+func TestHalfRestored(t *testing.T) {
+	for name, again := range map[string]RestoreOptions{"resumed": {}, "begun anew": {Restart: true}} {
+		t.Run(name, func(t *testing.T) {
+			s := newRestoring(t, `    volumes:
+      db: {command: [echo, rows], restore: {command: {shell: 'cat >DIR/db; exit $(cat DIR/load)'}}}
+    restore: {before: [{shell: 'exit $(cat DIR/before)'}]}
+`)
+			s.backup()
+			s.write("before", "0")
+			s.write("load", "1")
+			again.Options, again.App = s.Options, "web"
+			if p := Restore(t.Context(), RestoreOptions{Options: s.Options, App: "web"}); p.Err == nil {
+				t.Fatal("a restore whose command fails succeeds")
+			}
+			s.write("before", "1")
+			if p := Restore(t.Context(), again); p.Err == nil {
+				t.Fatal("a restore whose hook fails succeeds")
+			}
+			if p := Backup(t.Context(), s.Options, "web"); !errors.Is(p.Err, ErrHalfRestored) {
+				t.Errorf("half an application is backed up: %v", p.Err)
+			}
+			s.write("before", "0")
+			s.write("load", "0")
+			if p := Restore(t.Context(), again); p.Err != nil {
+				t.Error(p.Err)
+			}
+			s.backup()
+		})
+	}
+}
