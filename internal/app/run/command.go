@@ -129,8 +129,12 @@ func (x *executor) output(ctx context.Context, phase string, c *config.Command, 
 	return out.Bytes(), err
 }
 
+// errUnread says that a command left some of its input.
+var errUnread = errors.New("it ended before it had read everything")
+
 // feed runs a command with in as its standard input. If in ends with an error, the
-// command is ended before it could take what it got for everything.
+// command is ended before it could take what it got for everything. A command that
+// ends well without having read everything has failed as well.
 func (x *executor) feed(ctx context.Context, phase string, c *config.Command, in io.Reader) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -145,11 +149,8 @@ func (x *executor) feed(ctx context.Context, phase string, c *config.Command, in
 		}
 		cmd.Stdin, cmd.Stdout, pipe = r, said, r
 		go func() {
-			_, err := io.Copy(w, in)
-			switch {
-			case errors.Is(err, syscall.EPIPE): // its status says why
-				err = nil
-			case err != nil:
+			_, err := io.Copy(feeding{w}, in)
+			if err != nil && err != errUnread {
 				cancel(fmt.Errorf("read what is to be restored: %w", err))
 				<-ended // the end of its input would look like the end of everything
 			}
@@ -161,10 +162,26 @@ func (x *executor) feed(ctx context.Context, phase string, c *config.Command, in
 	if pipe != nil {
 		pipe.Close()
 	}
-	if ferr := <-done; ferr != nil {
+	switch ferr := <-done; {
+	case ferr == nil, ferr == errUnread && err != nil: // its status says why
+		return err
+	case ferr == errUnread:
+		return &CommandError{Phase: phase, Command: c.String(), Err: ferr}
+	default:
 		return ferr
 	}
-	return err
+}
+
+// feeding is the standard input of a command. That it cannot be written to is no error
+// of what is written, which may be a broken pipe as well: that of a store.
+type feeding struct{ w io.Writer }
+
+func (f feeding) Write(b []byte) (int, error) {
+	n, err := f.w.Write(b)
+	if err != nil {
+		err = errUnread
+	}
+	return n, err
 }
 
 // exec runs one command in a process group of its own. When ctx ends or its time is

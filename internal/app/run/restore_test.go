@@ -5,10 +5,15 @@ package run
 import (
 	"context"
 	"errors"
+	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
+	"testing/iotest"
+	"time"
 
 	"vault/backend"
 	"vault/internal/app/config"
@@ -94,5 +99,43 @@ func TestHalfRestored(t *testing.T) {
 			}
 			s.backup()
 		})
+	}
+}
+
+// TestFeedBroken: a command does not take for everything what it got before the store
+// failed, not even if that was a pipe, too.
+func TestFeedBroken(t *testing.T) {
+	dir := t.TempDir()
+	x := &executor{app: "web", timeout: time.Minute}
+	broken := fmt.Errorf("read pack: %w", syscall.EPIPE)
+	c := &config.Command{Shell: "cat >beginning && touch whole", Dir: dir}
+	err := x.feed(t.Context(), "restore", c, io.MultiReader(strings.NewReader("rows"), iotest.ErrReader(broken)))
+	if !errors.Is(err, broken) {
+		t.Errorf("%v, want that of the store", err)
+	}
+	if _, err := os.Stat(filepath.Join(dir, "whole")); err == nil {
+		t.Error("the command took the beginning for everything")
+	}
+}
+
+// TestUnread: a command that ends before it has read what it is to restore has not
+// restored it, whatever its status says: a shell tells that of the last in a pipeline.
+func TestUnread(t *testing.T) {
+	const more = "head -c 1000000 /dev/zero" // than a pipe holds
+	s := newRestoring(t, `    volumes:
+      db: {command: [sh, -c, "`+more+`"], restore: {command: {shell: 'if [ -e DIR/whole ]; then cat >DIR/db; else head -c 1000 | cat >DIR/db; fi'}}}
+`)
+	s.backup()
+	p := Restore(t.Context(), RestoreOptions{Options: s.Options, App: "web"})
+	var failed *CommandError
+	if !errors.As(p.Err, &failed) || !errors.Is(p.Err, errUnread) || failed.Status != 0 {
+		t.Fatalf("a command that reads the beginning alone: %v", p.Err)
+	}
+	s.write("whole", "")
+	if p := Restore(t.Context(), RestoreOptions{Options: s.Options, App: "web"}); p.Err != nil {
+		t.Fatal(p.Err)
+	}
+	if fi, err := os.Stat(s.path("db")); err != nil || fi.Size() != 1000000 {
+		t.Errorf("%v, %v", fi, err)
 	}
 }
