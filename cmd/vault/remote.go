@@ -77,8 +77,8 @@ func (a *app) storageOptions() (location.Options, error) {
 	o := location.Options{
 		LimitUpload: l.upload, LimitDownload: l.download, Trace: a.trace,
 		SFTP: location.SFTPOptions{
-			Identities: filepath.SplitList(os.Getenv("VAULT_SFTP_IDENTITY")),
-			KnownHosts: filepath.SplitList(os.Getenv("VAULT_SFTP_KNOWN_HOSTS")),
+			Identities: filesOf("VAULT_SFTP_IDENTITY"),
+			KnownHosts: filesOf("VAULT_SFTP_KNOWN_HOSTS"),
 		},
 		S3: location.S3Options{Region: r.s3Region, Style: r.s3Style, StorageClass: r.s3StorageClass, CACert: os.Getenv("AWS_CA_BUNDLE"),
 			ObjectLock: cmp.Or(r.s3ObjectLock, os.Getenv("VAULT_S3_OBJECT_LOCK")), Credentials: r.s3Credentials, Profile: r.s3Profile},
@@ -102,6 +102,15 @@ func (a *app) storageOptions() (location.Options, error) {
 		return o, usage(err)
 	}
 	return o, nil
+}
+
+// filesOf returns the files that a variable lists as PATH does. It is nil, and
+// not merely empty, if the variable lists none: what ~/.ssh says counts then.
+func filesOf(variable string) []string {
+	if v := os.Getenv(variable); v != "" {
+		return filepath.SplitList(v)
+	}
+	return nil
 }
 
 // storage opens the storage of a place.
