@@ -170,7 +170,7 @@ func (k *sourcer) partPlace(ctx context.Context, s *source, prefix string) error
 		}
 		return nil
 	}
-	v, err := e.Ensure(ctx, m.VolumeName(x))
+	v, err := k.target(e)(ctx, m.VolumeName(x))
 	if err != nil {
 		return err
 	}

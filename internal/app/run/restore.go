@@ -191,7 +191,7 @@ func (b *bringing) asked() []string {
 
 // plan joins the volumes of the backup with the ways back that are configured.
 func (b *bringing) plan(ctx context.Context) error {
-	k := sourcer{app: b.app, x: b.x, back: true, beside: filepath.Dir(b.o.Config.File)}
+	k := sourcer{app: b.app, x: b.x, back: true, dry: b.o.DryRun, beside: filepath.Dir(b.o.Config.File)}
 	if b.o.From != b.app.Name {
 		k.from = b.o.From
 	}

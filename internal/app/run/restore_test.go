@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -137,5 +138,47 @@ func TestUnread(t *testing.T) {
 	}
 	if fi, err := os.Stat(s.path("db")); err != nil || fi.Size() != 1000000 {
 		t.Errorf("%v, %v", fi, err)
+	}
+}
+
+// TestDryRestore: a dry run makes no volume of a container engine.
+func TestDryRestore(t *testing.T) {
+	s := newRestoring(t, `    roots: {volumes: {podman: rootful}}
+    volumes:
+      html: {container: {volume: html}}
+      more: {path: volumes/more}
+`)
+	s.write("podman", "#!/bin/sh\ncd '"+s.dir+"'\n"+`case "$1 $2" in
+"volume ls") ls volumes ;;
+"volume create") mkdir -p volumes/$3 ;;
+"volume inspect") printf '[{"Name":"%s","Driver":"local","Mountpoint":"%s"}]' $3 $PWD/volumes/$3 ;;
+*) exit 64 ;;
+esac
+`)
+	if err := errors.Join(os.Chmod(s.path("podman"), 0o700), os.MkdirAll(s.path("volumes/html"), 0o700), os.Mkdir(s.path("volumes/more"), 0o700)); err != nil {
+		t.Fatal(err)
+	}
+	s.write("volumes/html/index", "hello")
+	s.write("volumes/more/page", "more")
+	t.Setenv("PATH", s.dir+":"+os.Getenv("PATH"))
+	t.Setenv("_CONTAINERS_USERNS_CONFIGURED", "done") // owners are as they are seen
+	s.backup()
+	if err := os.RemoveAll(s.path("volumes/html")); err != nil {
+		t.Fatal(err)
+	}
+	o := RestoreOptions{Options: s.Options, App: "web"}
+	o.DryRun = true
+	p := Restore(t.Context(), o)
+	if want := []string{"html: to the volume html, which is made", "more: to " + s.path("volumes/more")}; p.Err != nil || !slices.Equal(p.Planned, want) {
+		t.Errorf("%q, %v, want %q", p.Planned, p.Err, want)
+	}
+	if _, err := os.Stat(s.path("volumes/html")); err == nil {
+		t.Error("a dry run has made a volume")
+	}
+	if p := Restore(t.Context(), RestoreOptions{Options: s.Options, App: "web"}); p.Err != nil {
+		t.Fatal(p.Err)
+	}
+	if got, err := os.ReadFile(s.path("volumes/html/index")); string(got) != "hello" {
+		t.Errorf("%q, %v", got, err)
 	}
 }

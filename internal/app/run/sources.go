@@ -45,7 +45,7 @@ type sourcer struct {
 	x      *executor
 	beside string // directory of the configuration
 	key    string // makes the dumps of PostgreSQL repeatable; a secret
-	dry    bool   // nothing is stored: what hooks make is not there
+	dry    bool   // nothing is stored: what hooks make is not there; nothing is made for a restore
 	back   bool   // for a restore: what is to be read need not be there, and is made where possible
 	from   string // for a restore: the name that the application had where it was backed up, "" for the same
 }
@@ -188,7 +188,7 @@ func (k *sourcer) container(ctx context.Context, s *source, e engine, name, belo
 	}
 	ask := engine.Inspect
 	if k.back {
-		ask = engine.Ensure
+		ask = k.target(engine)
 	}
 	v, err := ask(ctx, name)
 	switch {
@@ -204,6 +204,21 @@ func (k *sourcer) container(ctx context.Context, s *source, e engine, name, belo
 	s.owners = v.IDs.Rules()
 	s.preflight = func(context.Context) error { return v.Readable() }
 	return nil
+}
+
+// target returns how an engine is asked for a volume that is restored to: it makes it.
+// For a dry run one that is not there has words for a path.
+func (k *sourcer) target(e container.Engine) func(ctx context.Context, name string) (container.Volume, error) {
+	if !k.dry {
+		return e.Ensure
+	}
+	return func(ctx context.Context, name string) (container.Volume, error) {
+		v, err := e.Inspect(ctx, name)
+		if errors.Is(err, container.ErrNoVolume) {
+			return container.Volume{Name: name, Path: "the volume " + name + ", which is made"}, nil
+		}
+		return v, err
+	}
 }
 
 const maxPatterns = 64 << 20 // bytes of a file of patterns
