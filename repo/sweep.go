@@ -40,7 +40,7 @@ func (r *Repo) sweep(ctx context.Context, stored map[pack.ID]int64) (Swept, erro
 		return Swept{}, damaged(doneName(g.done), err)
 	}
 	s := sweeper{r: r, d: d, stored: stored}
-	for _, step := range []func(context.Context) error{s.packs, s.segments, s.commits, s.events, s.sessions, s.records} {
+	for _, step := range []func(context.Context) error{s.packs, s.segments, s.sessions, s.commits, s.events, s.records} {
 		if err := step(ctx); err != nil {
 			return s.Swept, err
 		}
@@ -104,6 +104,40 @@ func (s *sweeper) segments(ctx context.Context) error {
 	return nil
 }
 
+// sessions deletes those that began before this generation: all are settled.
+// One that cannot be read goes if it has committed or was killed, which is why this
+// comes before killed records are deleted; else it stays for the next generation to
+// settle.
+func (s *sweeper) sessions(ctx context.Context) error {
+	ids, err := s.r.listIDs(ctx, sessionsDir)
+	if err != nil {
+		return err
+	}
+	commits, err := s.r.listIDs(ctx, commitsDir)
+	if err != nil {
+		return err
+	}
+	for _, sid := range sorted(ids, crypto.SessionID.Compare) {
+		session, err := s.r.readSession(ctx, sid)
+		if isMissing(err) {
+			continue
+		}
+		_, committed := commits[sid]
+		switch {
+		case err != nil && StateOf(err) != Damaged:
+			return err
+		case err != nil && !committed:
+			continue
+		}
+		if err != nil || session.Generation < s.d.N {
+			if err := s.delete(ctx, sessionName(sid)); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
 // commits deletes those that can never count again: dropped, void or killed,
 // of sessions that began before this generation.
 func (s *sweeper) commits(ctx context.Context) error {
@@ -150,39 +184,6 @@ func (s *sweeper) events(ctx context.Context) error {
 		sid, _, _ := parseEvent(name)
 		if _, ok := ids[sid]; !ok {
 			if err := s.delete(ctx, name); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
-}
-
-// sessions deletes those that began before this generation: all are settled.
-// One that cannot be read goes if it has committed or was killed; else it stays for
-// the next generation to settle.
-func (s *sweeper) sessions(ctx context.Context) error {
-	ids, err := s.r.listIDs(ctx, sessionsDir)
-	if err != nil {
-		return err
-	}
-	commits, err := s.r.listIDs(ctx, commitsDir)
-	if err != nil {
-		return err
-	}
-	for _, sid := range sorted(ids, crypto.SessionID.Compare) {
-		session, err := s.r.readSession(ctx, sid)
-		if isMissing(err) {
-			continue
-		}
-		_, committed := commits[sid]
-		switch {
-		case err != nil && StateOf(err) != Damaged:
-			return err
-		case err != nil && !committed:
-			continue
-		}
-		if err != nil || session.Generation < s.d.N {
-			if err := s.delete(ctx, sessionName(sid)); err != nil {
 				return err
 			}
 		}
