@@ -72,6 +72,11 @@ func run(ctx context.Context) error {
 		return nil
 	}
 	command := fmt.Sprintf("make bench-peers SCALE=%g ROUNDS=%d", *scale, *rounds)
+	for _, other := range []string{"RESTIC", "BORG", "KOPIA"} {
+		if os.Getenv(other) != "" {
+			command += " " + other + "=path"
+		}
+	}
 	return errors.Join(
 		os.WriteFile(filepath.Join(*out, "benchmarks.md"), []byte(page(results, engines, command)), 0o644),
 		os.WriteFile(filepath.Join(*out, "benchmarks.svg"), []byte(plot(results)), 0o644))

@@ -122,6 +122,6 @@ func verdict(list []target) string {
 		}
 		fmt.Fprintf(&b, "| %s | %s | %.2f%s | %.2f%s | %s |\n", t.what, t.where, t.got, t.unit, t.bound, t.unit, word)
 	}
-	fmt.Fprintf(&b, "\n%d of %d met. Of the index at most 2 bytes of heap a blob: `go test -run '^$' -bench IndexAtScale ./bench`, which fails otherwise.\n", met, len(list))
+	fmt.Fprintf(&b, "\n%d of %d met. Of the index at most 2 bytes of heap a blob: `go test -run '^$' -bench IndexAtScale ./bench`, which fails otherwise. What bounds the others: decisions/010-where-the-time-goes.md.\n", met, len(list))
 	return b.String()
 }
