@@ -207,23 +207,12 @@ func TestRestoreElsewhere(t *testing.T) {
 	n := plant(t, false, wiki...)
 	p := n.plan(t, "state/ui_name.dump\nvolumes/dokuwiki-data", "")
 	r, saved, files := n.save(t, p)
-	env, err := Environment(t.Context(), r, saved["state"].Root)
-	if err != nil || env["IMAGE_URL"] != "ghcr.io/nethserver/dokuwiki:1.1" || env["MODULE_UUID"] != "3792c7db-x" || len(env) != 4 {
-		t.Fatalf("%q, %v", env, err)
-	}
-	if _, err := Environment(t.Context(), r, saved["volumes/dokuwiki-data"].Root); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("not the state: %v", err)
-	}
 	target := t.TempDir()
-	keep, err := WithoutAttrs("security.*")
-	if err != nil {
-		t.Fatal(err)
-	}
 	var volumes []restore.Volume
 	for _, v := range saved {
 		volumes = append(volumes, restore.Volume{Volume: v, Dir: v.Name})
 	}
-	report, err := restore.Run(t.Context(), restore.Options{Source: r, Target: target, Xattr: keep,
+	report, err := restore.Run(t.Context(), restore.Options{Source: r, Target: target,
 		Select: func(volume, path string, _ *snapshot.Node) bool { return !IsEnvironment(volume, path) }}, volumes)
 	if err != nil || report.ProblemCount > 0 {
 		t.Fatalf("%v, %v", err, report.Problems)
@@ -245,14 +234,6 @@ func TestRestoreElsewhere(t *testing.T) {
 	if key := RenameKey("dokuwiki1", "dokuwiki7")("module/dokuwiki10/ui_name"); key != "module/dokuwiki10/ui_name" {
 		t.Error(key)
 	}
-	for name, want := range map[string]bool{"security.selinux": false, "security.capability": false, "user.x": true, "system.posix_acl_access": true} {
-		if keep(name) != want {
-			t.Errorf("%s is kept: %t", name, !want)
-		}
-	}
-	if _, err := WithoutAttrs("["); err == nil {
-		t.Error("a malformed pattern")
-	}
 }
 
 func FuzzFiles(f *testing.F) {
@@ -262,6 +243,5 @@ func FuzzFiles(f *testing.F) {
 		m := Module{ID: "m1", StateDir: "/nonexistent"}
 		m.Make(t.Context(), engine{"data": "/nonexistent"}, File{"i", []byte(include)}, File{"e", []byte(exclude)})
 		excludesOf("volumes/data", "/x/y", lines(File{"e", []byte(exclude)}))
-		parseEnvironment([]byte(include))
 	})
 }
