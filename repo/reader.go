@@ -100,7 +100,7 @@ type reader struct {
 	mu      sync.Mutex // guards what follows
 	objects map[pack.ID]*crypto.Object
 	cache   map[segmentKey]*cached
-	order   []*cached // least recently used first
+	asked   uint64 // how often for any of them
 }
 
 type segmentKey struct {
@@ -112,6 +112,7 @@ type segmentKey struct {
 type cached struct {
 	key   segmentKey
 	users int
+	asked uint64 // when it was last asked for, in reader.asked
 	once  sync.Once
 	plain []byte
 	err   error
@@ -198,7 +199,16 @@ func (rd *reader) segment(ctx context.Context, t *tools, loc index.Location, dst
 	if err != nil {
 		return nil, damaged(name, err)
 	}
-	return plain, nil
+	return roomy(plain, dst), nil
+}
+
+// roomy returns plain with all the room of dst, if that is where it lies: a
+// decoder cuts off what it does not need, but the next segment may need it.
+func roomy(plain, dst []byte) []byte {
+	if len(plain) > 0 && cap(dst) > cap(plain) && &dst[:1][0] == &plain[0] {
+		return dst[:len(plain)]
+	}
+	return plain
 }
 
 // copied opens a segment of a local copy. One that is not what was stored is
@@ -213,7 +223,7 @@ func (rd *reader) copied(object *crypto.Object, t *tools, loc *index.Location, d
 		rd.copies.Drop(name)
 		return nil, false
 	}
-	return plain, true
+	return roomy(plain, dst), true
 }
 
 // fetch reads the sealed segment from the store. A pack of tree pages is taken
@@ -281,26 +291,33 @@ func (rd *reader) object(loc index.Location) (*crypto.Object, error) {
 func (rd *reader) acquire(key segmentKey) *cached {
 	rd.mu.Lock()
 	defer rd.mu.Unlock()
-	if c := rd.cache[key]; c != nil {
-		c.users++
-		i := slices.Index(rd.order, c)
-		rd.order = append(slices.Delete(rd.order, i, i+1), c)
-		return c
+	c := rd.cache[key]
+	if c == nil {
+		c = &cached{key: key}
+		if old := rd.displaced(); old != nil {
+			delete(rd.cache, old.key)
+			c.plain = old.plain
+		}
+		rd.cache[key] = c
 	}
-	c := &cached{key: key, users: 1}
-	if len(rd.order) >= cachedSegments {
-		for i, old := range rd.order {
-			if old.users == 0 {
-				delete(rd.cache, old.key)
-				rd.order = slices.Delete(rd.order, i, i+1)
-				c.plain = old.plain
-				break
-			}
+	rd.asked++
+	c.asked = rd.asked
+	c.users++
+	return c
+}
+
+// displaced returns the place that nobody uses, and has not for longest, if one
+// has to go.
+func (rd *reader) displaced() (oldest *cached) {
+	if len(rd.cache) < cachedSegments {
+		return nil
+	}
+	for _, c := range rd.cache {
+		if c.users == 0 && (oldest == nil || c.asked < oldest.asked) {
+			oldest = c
 		}
 	}
-	rd.cache[key] = c
-	rd.order = append(rd.order, c)
-	return c
+	return oldest
 }
 
 // release gives a place back. One that failed is forgotten, so that the next
@@ -311,8 +328,6 @@ func (rd *reader) release(c *cached) {
 	c.users--
 	if c.err != nil && rd.cache[c.key] == c {
 		delete(rd.cache, c.key)
-		i := slices.Index(rd.order, c)
-		rd.order = slices.Delete(rd.order, i, i+1)
 	}
 }
 
