@@ -77,6 +77,10 @@ func (u *ui) problem(m problemMessage) {
 	if m.Volume != "" {
 		about = path.Join(m.Volume, m.Item)
 	}
+	if m.Volume != "" && m.BackupID != "" { // one of many backups
+		u.complain("error: backup %.12s: %s: %s", m.BackupID, display.Name(about), display.Line(oneLine(m.Error.Message)))
+		return
+	}
 	if about == "" {
 		u.complain("error: %s", display.Line(oneLine(m.Error.Message)))
 		return

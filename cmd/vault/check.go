@@ -142,9 +142,13 @@ func (a *app) check(ctx context.Context, r *repo.Repo, o check.Options) error {
 	m.Packs, m.BytesRead, m.Directories, m.Duration = last.Packs, last.Bytes, last.Directories, time.Since(report.start).Seconds()
 	a.ui.message(m)
 	if m.Errors > 0 {
+		repair := "vault repair"
+		if o.Read != nil {
+			repair += " --read-data"
+		}
 		return &failure{code: exitProblems, told: a.ui.json,
 			err:  found,
-			hint: "restore what you need from backups that are not named, before changing anything"}
+			hint: "`" + repair + " --dry-run` names the files and backups that have lost something; restore what you need before `" + repair + "` changes anything"}
 	}
 	a.ui.info("no problems: %s, %s, %s read, in %s\n", display.Count(uint64(m.Packs), "pack"),
 		display.Count(uint64(m.Directories), "directory"), display.Bytes(uint64(m.BytesRead)), display.Duration(time.Since(report.start)))

@@ -120,15 +120,29 @@ func hint(cmd *cobra.Command, code int, err error) string {
 	case exitUninitialised:
 		return "check the location; `vault init` makes a repository there"
 	case exitWrongKey:
-		return "check the passphrase: VAULT_PASSWORD, --password-file or --password-command"
+		return "check the passphrase: VAULT_PASSWORD, --password-file or --password-command; if it is lost, `vault key import` makes a new one from a recovery sheet"
 	case exitDamaged:
-		return "do not initialise here; put the object back from a copy of the repository, and see `vault check`"
+		return damagedHint(err)
 	case exitUnreachable:
 		return "check the mount, the network and the credentials; nothing was changed"
 	case exitNoSpace:
 		return "free some space and run it again; earlier backups are intact"
 	}
 	return ""
+}
+
+// damagedHint tells what brings a damaged repository back: the config comes from
+// nowhere else, key slots come from a recovery sheet, and repair knows the rest.
+func damagedHint(err error) string {
+	var s *repo.StateError
+	errors.As(err, &s)
+	switch {
+	case s == nil || s.Object == "config":
+		return "do not initialise here; put the object back from a copy of the repository"
+	case strings.HasPrefix(s.Object, "keys/"):
+		return "do not initialise here; use the passphrase of another key slot, put the slot back from a copy of the repository, or make a new one from a recovery sheet: `vault key import`"
+	}
+	return "`vault repair --dry-run` tells what can be mended and what is lost; `vault repair --help` what to do about records that cannot be read"
 }
 
 // exit tells how the command ended and returns its code.

@@ -82,7 +82,8 @@ func (a *app) repair(ctx context.Context, r *repo.Repo, o repair.Options) error 
 		lost = report.Found.Lost
 	}
 	a.tellLoss(lost)
-	m := repairSummary{Type: "summary", DryRun: o.DryRun, Nothing: report.Nothing, IndexDamaged: len(report.Found.Index), PacksDamaged: len(report.Found.Packs),
+	nothing, unreadable := report.Nothing || o.DryRun && idle(report.Found), len(report.Found.Commits)+len(report.Found.MissingCommits)+len(report.Found.Events)
+	m := repairSummary{Type: "summary", DryRun: o.DryRun, Nothing: nothing && !(o.DropUnreadable && unreadable > 0), IndexDamaged: len(report.Found.Index), PacksDamaged: len(report.Found.Packs),
 		PacksIndexed: len(report.Found.Undescribed), BackupsUnreadable: len(report.Found.Commits) + len(report.Found.MissingCommits),
 		BlobsRescuable: report.Found.Rescuable.Blobs, BlobsRescued: report.Rescued.Blobs, BlobsLost: len(lost.Data) + len(lost.Trees), BackupsLacking: len(lost.Backups),
 		Removed: len(report.Removed), Duration: time.Since(start).Seconds()}
@@ -91,13 +92,35 @@ func (a *app) repair(ctx context.Context, r *repo.Repo, o repair.Options) error 
 		return &failure{code: exitProblems, told: a.ui.json, err: fmt.Errorf("%s of %s cannot be brought back", display.Count(uint64(m.BlobsLost), "blob"), display.Count(uint64(m.BackupsLacking), "backup")),
 			hint: "the lines above name the files; everything else restores. Back the sources up again: what they still have is stored anew"}
 	}
+	return a.tellRepaired(m, o, unreadable)
+}
+
+// idle reports whether a repair would leave alone whatever is there, but for
+// what it does only when it is told to.
+func idle(f repair.Findings) bool {
+	return len(f.Index)+len(f.Packs)+len(f.Undescribed)+len(f.Sessions)+len(f.Unnoted) == 0 && f.Rescuable.Blobs == 0 && f.Plan == ""
+}
+
+// tellRepaired ends a repair after which no blob is missing. Records that nobody
+// can read are a problem until they are put back or given up.
+func (a *app) tellRepaired(m repairSummary, o repair.Options, unreadable int) error {
+	records := display.Count(uint64(unreadable), "record") + " of backups"
 	switch {
-	case report.Nothing:
+	case m.Nothing && unreadable == 0 && !o.ReadData:
+		a.ui.info("nothing to repair\nThe contents of packs were not read: --read-data finds damage there as well.\n")
+	case m.Nothing && unreadable == 0:
 		a.ui.info("nothing to repair\n")
+	case unreadable > 0 && o.DropUnreadable && o.DryRun:
+		a.ui.info("`vault repair --drop-unreadable` without --dry-run gives up %s; nothing else is lost\n", records)
+	case unreadable > 0 && o.DropUnreadable:
+		a.ui.info("repaired in %s: %s given up; nothing else is lost\n", display.Duration(time.Duration(m.Duration*float64(time.Second))), records)
+	case unreadable > 0:
+		return &failure{code: exitProblems, told: a.ui.json, err: fmt.Errorf("%s cannot be read, and stay as they are", records),
+			hint: "put what is named above back from a copy of the repository, or give it up with --drop-unreadable, so that prune works again; all other backups restore"}
 	case o.DryRun:
 		a.ui.info("nothing is lost; `vault repair` without --dry-run mends the above\n")
 	default:
-		a.ui.info("repaired in %s: nothing is lost\n", display.Duration(time.Since(start)))
+		a.ui.info("repaired in %s: nothing is lost\n", display.Duration(time.Duration(m.Duration*float64(time.Second))))
 	}
 	return nil
 }

@@ -243,7 +243,7 @@ func (a *app) tellRestore(ctx context.Context, f restoreFlags, b *snapshot.Backu
 		return &failure{code: exitFailure, err: fmt.Errorf("the backup was stored without %s: it had failed", display.Name(failed[0]))}
 	case r.ProblemCount > 0:
 		return &failure{code: exitFailure, err: fmt.Errorf("%s not restored as saved", display.Count(r.ProblemCount, "entry")),
-			hint: "the lines above say which; run it again to complete the rest"}
+			hint: "the lines above say which; run it again to complete the rest. What is damaged in the repository may be whole in another backup or a copy: `vault check`"}
 	}
 	return nil
 }

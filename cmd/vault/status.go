@@ -105,7 +105,11 @@ func (a *app) tellStatus(cmd *cobra.Command, p place, m statusMessage) error {
 	case p.seen != "" && m.ID == "" && m.Code != 0:
 		m.Expected = p.seen
 		if backend.Hint(m.err) == "" { // the storage knows better, if it knows
-			m.Hint = "is it mounted? This client has seen the repository " + p.seen + " here"
+			mounted := "is it mounted? This client has seen the repository " + p.seen + " here"
+			if m.Code == exitDamaged {
+				mounted = m.Hint + "; or is something else mounted? This client has seen the repository " + p.seen + " here"
+			}
+			m.Hint = mounted
 		}
 	case p.seen != "" && m.ID != "" && m.ID != p.seen:
 		f := p.replaced(m.ID).(*failure)
