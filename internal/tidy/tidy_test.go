@@ -68,6 +68,7 @@ var floors = map[string]int{
 
 	"internal/app/config":           5,
 	"internal/app/record":           5,
+	"internal/app/pick":             5,
 	"internal/app/source/pg":        5,
 	"internal/app/source/mysql":     5,
 	"internal/app/source/redis":     5,

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"vault/internal/app/config"
+	"vault/internal/app/pick"
 	"vault/internal/app/record"
 	"vault/internal/display"
 	"vault/repo"
@@ -106,10 +107,10 @@ func (h *rehearsal) run(ctx context.Context) (err error) {
 	}
 	r, err := h.o.Open(timed, *h.o.Repo, false)
 	if err != nil {
-		return err
+		return ended(timed, err)
 	}
 	defer r.Close()
-	b, err := h.choose(timed, r)
+	b, err := pick.Backup(timed, r, h.o.ID, snapshot.Filter{Group: h.o.App, Host: h.o.Host, AllowPartial: h.o.AllowPartial})
 	if err != nil {
 		return ended(timed, err)
 	}
@@ -142,29 +143,6 @@ func (h *rehearsal) run(ctx context.Context) (err error) {
 		return ended(timed, err)
 	}
 	return ended(timed, h.check(timed))
-}
-
-// choose finds the backup.
-func (h *rehearsal) choose(ctx context.Context, r *repo.Repo) (*snapshot.Backup, error) {
-	all, err := r.Backups(ctx)
-	if err != nil {
-		return nil, err
-	}
-	if h.o.ID == "" {
-		b, err := snapshot.Latest(all, snapshot.Filter{Group: h.o.App, Host: h.o.Host, AllowPartial: h.o.AllowPartial})
-		if err != nil {
-			return nil, fmt.Errorf("the newest backup of %s: %w", display.Name(h.o.App), err)
-		}
-		return b, nil
-	}
-	m, err := snapshot.ByPrefix(all, h.o.ID)
-	if err != nil {
-		return nil, err
-	}
-	if m.Backup.Group != h.o.App {
-		return nil, fmt.Errorf("backup %s is one of %s, not of %s", m.Backup.ID.Short(), display.Name(cmp.Or(m.Backup.Group, "nobody")), display.Name(h.o.App))
-	}
-	return m.Backup, nil
 }
 
 // volumes returns what is restored.

@@ -3,6 +3,7 @@
 package run
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -14,6 +15,7 @@ import (
 	"strings"
 
 	"vault/internal/app/config"
+	"vault/internal/app/pick"
 	"vault/internal/app/record"
 	"vault/internal/display"
 	"vault/repo"
@@ -140,34 +142,15 @@ func (b *bringing) run(ctx context.Context) error {
 }
 
 // choose finds the backup, and reconciles it with an interrupted restore.
-func (b *bringing) choose(ctx context.Context, old *Journal) error {
-	all, err := b.repo.Backups(ctx)
-	if err != nil {
-		return err
-	}
+func (b *bringing) choose(ctx context.Context, old *Journal) (err error) {
 	id := b.o.ID
 	resumed := old != nil && old.Restore != nil && !b.o.Restart
 	if resumed && id == "" {
 		id = old.Restore.BackupID
 	}
-	group := b.o.From
-	if group == "" {
-		group = b.app.Name
-	}
-	if id == "" {
-		b.backup, err = snapshot.Latest(all, snapshot.Filter{Group: group, Host: b.o.Host, AllowPartial: b.o.AllowPartial})
-		if err != nil {
-			return fmt.Errorf("the newest backup of %s: %w", display.Name(group), err)
-		}
-	} else {
-		m, err := snapshot.ByPrefix(all, id)
-		if err != nil {
-			return fmt.Errorf("backup %s: %w", display.Name(id), err)
-		}
-		if m.Backup.Group != group {
-			return fmt.Errorf("backup %s is one of %s, not of %s", m.Backup.ID.Short(), display.Name(m.Backup.Group), display.Name(group))
-		}
-		b.backup = m.Backup
+	b.backup, err = pick.Backup(ctx, b.repo, id, snapshot.Filter{Group: cmp.Or(b.o.From, b.app.Name), Host: b.o.Host, AllowPartial: b.o.AllowPartial})
+	if err != nil {
+		return err
 	}
 	b.report.BackupID = b.backup.ID.String()
 	if !resumed {

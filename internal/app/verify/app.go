@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"vault/internal/app/config"
+	"vault/internal/app/pick"
 	"vault/internal/app/record"
 	"vault/internal/display"
 	"vault/repo"
@@ -122,9 +123,11 @@ func (v *verification) run(ctx context.Context) error {
 		return err
 	}
 	defer v.repo.Close()
-	if err := v.choose(ctx); err != nil {
+	v.backup, err = pick.Backup(ctx, v.repo, v.o.ID, snapshot.Filter{Group: v.app.Name, Host: v.o.Host, AllowPartial: v.o.AllowPartial})
+	if err != nil {
 		return err
 	}
+	v.report.BackupID = v.backup.ID.String()
 	if err := v.checks(ctx, y); err != nil {
 		return err
 	}
@@ -157,31 +160,6 @@ func (v *verification) known(y *config.Verify) (file string, err error) {
 	}
 	v.baseline, err = ReadBaseline(file)
 	return file, err
-}
-
-// choose finds the backup.
-func (v *verification) choose(ctx context.Context) error {
-	all, err := v.repo.Backups(ctx)
-	if err != nil {
-		return err
-	}
-	if v.o.ID == "" {
-		v.backup, err = snapshot.Latest(all, snapshot.Filter{Group: v.app.Name, Host: v.o.Host, AllowPartial: v.o.AllowPartial})
-		if err != nil {
-			return fmt.Errorf("the newest backup of %s: %w", display.Name(v.app.Name), err)
-		}
-	} else {
-		m, err := snapshot.ByPrefix(all, v.o.ID)
-		if err != nil {
-			return fmt.Errorf("backup %s: %w", display.Name(v.o.ID), err)
-		}
-		if m.Backup.Group != v.app.Name {
-			return fmt.Errorf("backup %s is one of %s, not of %s", m.Backup.ID.Short(), display.Name(m.Backup.Group), display.Name(v.app.Name))
-		}
-		v.backup = m.Backup
-	}
-	v.report.BackupID = v.backup.ID.String()
-	return nil
 }
 
 // volume returns the root of a volume of the backup.
