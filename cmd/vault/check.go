@@ -27,7 +27,8 @@ func (a *app) checkCommand() *cobra.Command {
 reference of every backup, or of those given. With --read-data all data is read,
 decrypted and compared with its name as well. It changes nothing, and reads from
 the repository itself, never from the cache. If it finds problems it exits with
-15.
+15; with 14 if all it found is that something could not be read, as without a
+network.
 
 --read-data-subset reads a part of the data: 2/7 is the second of seven parts
 that together are all of it, 5% and 1G are another random choice every time.`,
@@ -96,13 +97,17 @@ func (a *app) chosen(ctx context.Context, r *repo.Repo, args []string) (ids []cr
 
 // checkFindings is the error of a check that found something.
 type checkFindings struct {
-	count uint64
-	texts []string // of the first ones
+	count  uint64
+	unread uint64   // of these: what could not be asked, which proves nothing
+	texts  []string // of the first ones
 }
 
 const maxFindingTexts = 20
 
 func (f *checkFindings) add(p check.Problem) {
+	if repo.StateOf(p.Err) == repo.Unreachable {
+		f.unread++
+	}
 	if f.count++; len(f.texts) >= maxFindingTexts {
 		return
 	}
@@ -118,8 +123,14 @@ func (f *checkFindings) add(p check.Problem) {
 
 // Error says how many there are.
 func (f *checkFindings) Error() string {
+	if f.proveNothing() {
+		return "the check could not read everything: " + display.Count(f.count, "problem")
+	}
 	return "the check found " + display.Count(f.count, "problem")
 }
+
+// proveNothing reports whether all there is is what could not be asked.
+func (f *checkFindings) proveNothing() bool { return f.unread == f.count }
 
 func (a *app) check(ctx context.Context, r *repo.Repo, o check.Options) error {
 	report := &checkReport{ui: a.ui, start: time.Now()}
@@ -141,6 +152,9 @@ func (a *app) check(ctx context.Context, r *repo.Repo, o check.Options) error {
 	last := report.last()
 	m.Packs, m.BytesRead, m.Directories, m.Duration = last.Packs, last.Bytes, last.Directories, time.Since(report.start).Seconds()
 	a.ui.message(m)
+	if m.Errors > 0 && found.proveNothing() {
+		return &failure{code: exitUnreachable, err: found, hint: "check the mount, the network and the credentials, and check again: nothing is known to be wrong"}
+	}
 	if m.Errors > 0 {
 		repair := "vault repair"
 		if o.Read != nil {

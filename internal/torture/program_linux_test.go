@@ -9,7 +9,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -98,22 +97,6 @@ type outcome struct {
 // server did by not being there.
 func (o outcome) ended() bool {
 	return o.cut && o.code == 14 || o.died != 0 && o.died == o.sent || o.code == 130 && o.sent == syscall.SIGTERM
-}
-
-// outOfReach reports whether the server was away, and that is all that a check found:
-// a busy machine may start it too late for somebody's patience.
-func (o outcome) outOfReach() bool {
-	n := 0
-	for line := range strings.Lines(o.out) {
-		switch {
-		case !strings.HasPrefix(line, `{"message_type":"error"`):
-		case !strings.Contains(line, "storage unreachable"):
-			return false
-		default:
-			n++
-		}
-	}
-	return o.cut && n > 0
 }
 
 func (o outcome) String() string {
