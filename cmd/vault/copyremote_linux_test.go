@@ -15,7 +15,10 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/minio/minio-go/v7"
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"vault/backend/s3/s3test"
 )
 
 // A gate before an S3 server lets a number of bytes through, of all answers
@@ -127,6 +130,44 @@ func TestRemoteCopy(t *testing.T) {
 		e.Setenv("S3", s3.env["VAULT_REPO"])
 		e.Setenv("GATED", "s3:"+g.URL+"/bucket/some/repo")
 		e.Setenv("VAULT_CACHE_DIR", filepath.Join(e.WorkDir, "cache"))
+		return nil
+	}
+	testscript.Run(t, p)
+}
+
+// TestCopyBetweenStores runs the script testdata/remote/copystores.txtar: from one
+// S3 server to another, in another region, where bucket and path have the same
+// names. The stores are HERE and THERE, their regions HERE_REGION and THERE_REGION.
+// Beyond the commands of TestScripts it has
+//
+//	end here|there             ends a server
+func TestCopyBetweenStores(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts servers of its own")
+	}
+	t.Parallel()
+	const elsewhere = "elsewhere-1"
+	here, there := s3test.Start(t, s3test.Options{}), s3test.Start(t, s3test.Options{Region: elsewhere})
+	for _, s := range []*s3test.Server{here, there} {
+		s.MakeBucket(t, "bucket", minio.MakeBucketOptions{})
+	}
+	p := scriptParams()
+	p.Dir, p.Files = "", []string{filepath.Join("testdata", "remote", "copystores.txtar")}
+	p.Cmds["end"] = func(ts *testscript.TestScript, neg bool, args []string) {
+		map[string]*s3test.Server{"here": here, "there": there}[args[0]].Kill()
+	}
+	setup := p.Setup
+	p.Setup = func(e *testscript.Env) error {
+		if err := setup(e); err != nil {
+			return err
+		}
+		for name, value := range s3Env(here, "") {
+			e.Setenv(name, value)
+		}
+		for name, value := range map[string]string{"HERE": here.Endpoint(), "HERE_REGION": s3test.Region, "THERE": there.Endpoint(), "THERE_REGION": elsewhere,
+			"AWS_ENDPOINT_URL": "", "AWS_REGION": "", "VAULT_CACHE_DIR": filepath.Join(e.WorkDir, "cache")} {
+			e.Setenv(name, value)
+		}
 		return nil
 	}
 	testscript.Run(t, p)

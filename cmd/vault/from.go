@@ -58,9 +58,13 @@ func (a *app) openSource(ctx context.Context, f fromFlags) (*repo.Repo, error) {
 	s.remote.s3Credentials = cmp.Or(f.s3Credentials, os.Getenv("VAULT_FROM_S3_CREDENTIALS_FILE"))
 	s.remote.s3Profile = cmp.Or(f.s3Profile, os.Getenv("VAULT_FROM_S3_PROFILE"))
 	s.remote.s3Region = cmp.Or(f.s3Region, s.remote.s3Region)
+	text, err := s.locationText()
+	if err != nil {
+		return nil, err
+	}
 	if f.s3Endpoint != "" {
 		s.remote.s3Endpoint = f.s3Endpoint
-	} else if loc, err := location.Parse(f.repo); err == nil && loc.NamesEndpoint() {
+	} else if loc, err := location.Parse(text); err == nil && loc.NamesEndpoint() {
 		s.remote.s3Endpoint = "" // it is about the other one
 	}
 	r, err := s.open(ctx, nil)

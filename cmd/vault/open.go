@@ -18,22 +18,31 @@ import (
 	"vault/repo"
 )
 
+// locationText returns what flag and environment say where the repository is, or
+// "" if they say nothing.
+func (a *app) locationText() (string, error) {
+	if a.repo != "" {
+		return a.repo, nil
+	}
+	variable, file := os.Getenv(a.variable("REPO")), os.Getenv(a.variable("REPO_FILE"))
+	switch {
+	case variable != "" && file != "":
+		return "", usagef("%s and %s are both set: which one is meant?", a.variable("REPO"), a.variable("REPO_FILE"))
+	case file != "":
+		b, err := os.ReadFile(file)
+		if err != nil {
+			return "", fmt.Errorf("%s: %w", a.variable("REPO_FILE"), err)
+		}
+		variable = strings.TrimRight(string(b), "\r\n")
+	}
+	return variable, nil
+}
+
 // location returns where the repository is.
 func (a *app) location() (location.Location, error) {
-	text := a.repo
-	if text == "" {
-		variable, file := os.Getenv(a.variable("REPO")), os.Getenv(a.variable("REPO_FILE"))
-		switch {
-		case variable != "" && file != "":
-			return location.Location{}, usagef("%s and %s are both set: which one is meant?", a.variable("REPO"), a.variable("REPO_FILE"))
-		case file != "":
-			b, err := os.ReadFile(file)
-			if err != nil {
-				return location.Location{}, fmt.Errorf("%s: %w", a.variable("REPO_FILE"), err)
-			}
-			variable = strings.TrimRight(string(b), "\r\n")
-		}
-		text = variable
+	text, err := a.locationText()
+	if err != nil {
+		return location.Location{}, err
 	}
 	if text == "" {
 		what := "repository"

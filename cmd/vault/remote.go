@@ -48,7 +48,7 @@ func (a *app) parseLocation(text string) (location.Location, error) {
 		return loc, usage(err)
 	}
 	if a.remote.s3Endpoint != "" && loc.NamesEndpoint() {
-		return loc, usagef("%s names its store, and so does --s3-endpoint: which one is meant?", loc)
+		return loc, usagef("%s names its store, and so does %s: which one is meant?", loc, a.flag("s3-endpoint"))
 	}
 	for _, e := range []struct{ from, address string }{
 		{"--s3-endpoint", a.remote.s3Endpoint},

@@ -9,6 +9,7 @@ package s3test
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 	"net/http"
@@ -42,6 +43,7 @@ type Options struct {
 	Root       string // directory of the buckets; "" is a temporary one
 	Versioning bool   // buckets can have versions and object lock
 	Users      bool   // others than the administrator can be made
+	Region     string // "" is the constant
 }
 
 // Server is a running S3 server. It is stopped when its test ends.
@@ -49,10 +51,11 @@ type Server struct {
 	Addr string // host:port, the same after a restart
 	Root string // the directory that holds a directory for each bucket
 
-	path string
-	args []string
-	cmd  *exec.Cmd
-	log  *os.File
+	path   string
+	region string
+	args   []string
+	cmd    *exec.Cmd
+	log    *os.File
 }
 
 // Endpoint returns the server's address as a URL.
@@ -87,11 +90,11 @@ func Start(t testing.TB, o Options) *Server {
 		t.Skip(err)
 	}
 	dir := t.TempDir()
-	s := &Server{Root: o.Root, path: path, Addr: fmt.Sprintf("127.0.0.1:%d", porttest.For(t))}
+	s := &Server{Root: o.Root, path: path, region: cmp.Or(o.Region, Region), Addr: fmt.Sprintf("127.0.0.1:%d", porttest.For(t))}
 	if s.Root == "" {
 		s.Root = mkdir(t, dir, "root")
 	}
-	s.args = []string{"--port", s.Addr, "--keep-alive", "--quiet", "--region", Region}
+	s.args = []string{"--port", s.Addr, "--keep-alive", "--quiet", "--region", s.region}
 	if o.Users {
 		s.args = append(s.args, "--iam-dir", mkdir(t, dir, "iam"))
 	}
@@ -150,7 +153,7 @@ func (s *Server) Restart(t testing.TB) {
 // Client returns the administrator's client.
 func (s *Server) Client(t testing.TB) *minio.Client {
 	t.Helper()
-	c, err := minio.New(s.Addr, &minio.Options{Creds: credentials.NewStaticV4(AccessKey, SecretKey, ""), Region: Region})
+	c, err := minio.New(s.Addr, &minio.Options{Creds: credentials.NewStaticV4(AccessKey, SecretKey, ""), Region: s.region})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -160,7 +163,7 @@ func (s *Server) Client(t testing.TB) *minio.Client {
 // MakeBucket makes a bucket.
 func (s *Server) MakeBucket(t testing.TB, name string, o minio.MakeBucketOptions) {
 	t.Helper()
-	o.Region = Region
+	o.Region = s.region
 	if err := s.Client(t).MakeBucket(context.Background(), name, o); err != nil {
 		t.Fatalf("make bucket %s: %v", name, err)
 	}
@@ -170,7 +173,7 @@ func (s *Server) MakeBucket(t testing.TB, name string, o minio.MakeBucketOptions
 // policies of buckets say.
 func (s *Server) MakeUser(t testing.TB, access, secret string) {
 	t.Helper()
-	cmd := exec.Command(s.path, "admin", "--access", AccessKey, "--secret", SecretKey, "--region", Region, "--endpoint-url", s.Endpoint(),
+	cmd := exec.Command(s.path, "admin", "--access", AccessKey, "--secret", SecretKey, "--region", s.region, "--endpoint-url", s.Endpoint(),
 		"create-user", "--access", access, "--secret", secret, "--role", "user")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("make user %s: %v: %s", access, err, out)
