@@ -89,6 +89,9 @@ func (c catalogue) resolve(text string, f snapshot.Filter) (reference, error) {
 		}
 	}
 	ref, err := resolve(c.list, text, f)
+	if errors.Is(err, snapshot.ErrNoBackup) && head == "latest" && len(c.list) > 0 && !f.AllowPartial {
+		return ref, &failure{code: exitFailure, err: err, hint: "`vault backups` lists what there is; with --allow-partial a partial one is taken as well"}
+	}
 	if errors.Is(err, snapshot.ErrNoBackup) && head != "latest" {
 		for _, broken := range c.broken {
 			if strings.HasPrefix(brokenObject(broken), "commits/"+strings.ToLower(head)) {

@@ -132,6 +132,13 @@ func (r *copyReport) tell(done *transfer.Report, alike bool) {
 		r.ui.info("would copy %s of %d\n", display.Count(uint64(m.Pending), "backup"), len(done.Copies))
 		return
 	}
-	r.ui.info("copied %s of %d in %s: %s read, %s added (stored %s)\n", display.Count(uint64(m.Copied), "backup"), len(done.Copies),
+	var passed string // those that are no failure and not copied either
+	if m.Present > 0 {
+		passed += fmt.Sprintf(", %d here already", m.Present)
+	}
+	if m.Forgotten > 0 {
+		passed += fmt.Sprintf(", %d forgotten here", m.Forgotten)
+	}
+	r.ui.info("copied %s of %d%s in %s: %s read, %s added (stored %s)\n", display.Count(uint64(m.Copied), "backup"), len(done.Copies), passed,
 		display.Duration(time.Since(r.start)), display.Bytes(uint64(t.Read)), display.Bytes(uint64(t.Added)), display.Bytes(uint64(t.Stored)))
 }

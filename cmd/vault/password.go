@@ -97,7 +97,7 @@ func (a *app) passphrase(ctx context.Context, isNew bool) ([]byte, error) {
 	case err != nil:
 		return nil, err
 	case len(pass) == 0:
-		return nil, usagef("the passphrase is empty")
+		return nil, a.emptyPassphrase(source, arg)
 	case len(pass) > maxPassphrase:
 		return nil, usagef("the passphrase has more than %d bytes", maxPassphrase)
 	}
@@ -105,6 +105,20 @@ func (a *app) passphrase(ctx context.Context, isNew bool) ([]byte, error) {
 		a.learn(pass)
 	}
 	return pass, nil
+}
+
+// emptyPassphrase is the error about a passphrase without a byte.
+func (a *app) emptyPassphrase(source passphraseSource, arg string) error {
+	err := &failure{code: exitUsage, err: errors.New("the passphrase is empty")}
+	switch source {
+	case fromFile:
+		err.err = fmt.Errorf("the passphrase is empty: there is nothing in %s", arg)
+	case fromCommand:
+		err.err = errors.New("the passphrase is empty: the command prints nothing")
+	case fromVariable:
+		err.hint = "the variable is set, but to nothing"
+	}
+	return err
 }
 
 // readPassphrase returns what a file holds, without the newline at its end.

@@ -129,7 +129,7 @@ func (a *app) prune(ctx context.Context, r *repo.Repo, limits gc.Limits, f prune
 			for _, w := range list {
 				if !waited[w.ID] {
 					waited[w.ID] = true
-					a.tellWaiting(w)
+					a.tellWaiting(w, f.patience)
 				}
 			}
 		},
@@ -226,13 +226,14 @@ func (a *app) showPlan(r gc.Report, dryRun bool) {
 	print("frees        %s; unused data that stays: about %s\n", frees, display.Bytes(uint64(max(0, m.BytesUnused))))
 }
 
-func (a *app) tellWaiting(w repo.Waiting) {
+func (a *app) tellWaiting(w repo.Waiting, patience time.Duration) {
 	if a.ui.json {
 		a.ui.message(waitingMessage{Type: "waiting", Session: w.ID.String(), Host: w.Host, PID: w.PID, Since: w.Started.Std()})
 		return
 	}
 	if !a.ui.quiet {
-		a.ui.complain("waiting for a backup that is under way: host %s, process %d, since %s", display.Name(w.Host), w.PID, localTime(w.Started))
+		a.ui.complain("waiting for a backup that is under way: host %s, process %d, since %s; it is given up when it shows no sign of life for %s (--patience)",
+			display.Name(w.Host), w.PID, localTime(w.Started), display.Duration(patience))
 	}
 }
 

@@ -45,7 +45,7 @@ func (r *remoteFlags) add(f *pflag.FlagSet) {
 func (a *app) parseLocation(text string) (location.Location, error) {
 	loc, err := location.Parse(text)
 	if err != nil {
-		return loc, usage(err)
+		return loc, &failure{code: exitUsage, err: err, hint: "a location is a directory, sftp://user@host:port/path, sftp:user@host:path, s3://bucket/prefix or s3:https://host/bucket/prefix"}
 	}
 	if a.remote.s3Endpoint != "" && loc.NamesEndpoint() {
 		return loc, usagef("%s names its store, and so does %s: which one is meant?", loc, a.flag("s3-endpoint"))

@@ -55,7 +55,7 @@ collection is lost, when no other client is at work, not even a suspended one.`,
 			for _, w := range list {
 				if !waited[w.ID] {
 					waited[w.ID] = true
-					a.tellWaiting(w)
+					a.tellWaiting(w, o.Patience)
 				}
 			}
 		}

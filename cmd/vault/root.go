@@ -3,7 +3,9 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
+	"strings"
 
 	"github.com/spf13/cobra"
 )
@@ -56,25 +58,27 @@ func (a *app) rootCommand() *cobra.Command {
 		Long: `vault keeps backups of file trees and of outputs of commands in an encrypted,
 deduplicated repository.
 
-The repository is given by --repo or VAULT_REPO, its passphrase by
-VAULT_PASSWORD, --password-file or --password-command, or typed.
+The repository is given by --repo or VAULT_REPO: a directory, or
+sftp://user@host/path, sftp:user@host:path or s3://bucket/prefix. Its passphrase
+is given by VAULT_PASSWORD, --password-file or --password-command, or typed.
 
 Exit codes: 0 done; 1 failed; 2 used wrongly; 3 stored, but some source could
 not be read; 10 no repository there; 11 in use; 12 wrong key; 13 damaged;
 14 unreachable; 15 a check found problems; 16 the store is full;
 130 interrupted.`,
-		SilenceErrors: true,
-		SilenceUsage:  true,
-		Args:          cobra.ArbitraryArgs,
+		SilenceErrors:              true,
+		SilenceUsage:               true,
+		SuggestionsMinimumDistance: 2,
+		Args:                       cobra.ArbitraryArgs,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 0 {
-				return usagef("unknown command %q", args[0])
+				return unknownCommand(cmd, args[0])
 			}
 			return usage(errors.New("no command given"))
 		},
 	}
 	f := root.PersistentFlags()
-	f.StringVarP(&a.repo, "repo", "r", "", "`location` of the repository (VAULT_REPO, VAULT_REPO_FILE)")
+	f.StringVarP(&a.repo, "repo", "r", "", "`location` of the repository: a directory, sftp://... or s3://... (VAULT_REPO, VAULT_REPO_FILE)")
 	f.StringVar(&a.passwordFile, "password-file", "", "`file` that holds the passphrase (VAULT_PASSWORD_FILE)")
 	f.StringVar(&a.passwordCommand, "password-command", "", "shell `command` that prints the passphrase (VAULT_PASSWORD_COMMAND)")
 	f.StringVar(&a.cacheDir, "cache-dir", "", "`directory` of the cache (VAULT_CACHE_DIR; default ~/.cache/vault)")
@@ -93,4 +97,14 @@ not be read; 10 no repository there; 11 in use; 12 wrong key; 13 damaged;
 	)
 	root.AddCommand(a.appCommands()...)
 	return root
+}
+
+// unknownCommand is the error about a command that is none, with those that
+// have nearly its name.
+func unknownCommand(root *cobra.Command, name string) error {
+	err := &failure{code: exitUsage, err: fmt.Errorf("unknown command %q", name)}
+	if near := root.SuggestionsFor(name); len(near) > 0 {
+		err.hint = fmt.Sprintf("is `vault %s` meant? `vault --help` lists the commands", strings.Join(near, "` or `vault "))
+	}
+	return err
 }
