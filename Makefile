@@ -23,8 +23,11 @@ PROGRAM := ./cmd/... ./backend/... ./repo/... ./snapshot/... ./index ./pack ./ch
 # What runs on an emulated arm64: the packages whose code or speed depends on the
 # machine, and of their tests those that would tell.
 ARM64 := ./internal/wire ./internal/cache ./internal/sys ./chunk ./crypto ./pack ./index ./snapshot ./repo
-ARM64_RUN := Vectors|(Body|Commit)RoundTrip|SegmentAgainstModel|Bytes$$|Nonces|PaddedSize|SlotPassphrase|SwappedSegments|SizesHide|ReferenceRepository|BackupAndRestore|DedupAcross
+ARM64_RUN := Vectors|Kernel|(Body|Commit)RoundTrip|SegmentAgainstModel|Bytes$$|Nonces|PaddedSize|SlotPassphrase|SwappedSegments|SizesHide|ReferenceRepository|BackupAndRestore|DedupAcross
 QEMU_ARM64 ?= qemu-aarch64-static
+
+# What runs on an emulated amd64 that has VAES, of the tests of the splitter.
+VAES_RUN := Vectors|Kernel|FuzzSplit|AfterZeros
 
 # Every decoder of stored bytes, as package:target.
 DECODERS := internal/wire:FuzzReader \
@@ -39,7 +42,7 @@ DECODERS := internal/wire:FuzzReader \
 timed = @s=$$(date +%s); { $(2); } || { echo "== $(1): FAILED" >&2; exit 1; }; \
 	echo "== $(1): $$(($$(date +%s) - s)) s"
 
-.PHONY: help run build test packages fmt vet cross arm64 race race-all unit lint fuzz fuzz-decoders model sim sim-long e2e golden bench bench-packages bench-peers bench-large pgo clean torture
+.PHONY: help run build test packages fmt vet cross arm64 vaes race race-all unit lint fuzz fuzz-decoders model sim sim-long e2e golden bench bench-packages bench-peers bench-large pgo clean torture
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
@@ -50,7 +53,7 @@ build: ## compile build/vault
 	@mkdir -p $(BUILD)
 	@$(GO) build -ldflags "-X main.version=$(VERSION)" -o $(BUILD)/vault ./cmd/vault
 
-test: packages fmt vet cross arm64 race unit ## everything that CI runs
+test: packages fmt vet cross arm64 vaes race unit ## everything that CI runs
 
 packages: ## install the Debian packages that tests need, or name them
 	$(call timed,packages,.ci/packages)
@@ -67,9 +70,14 @@ cross: ## compile for other systems
 		CGO_ENABLED=0 GOOS=$${t%/*} GOARCH=$${t#*/} $(GO) build $(PROGRAM) || exit 1; done)
 
 arm64: ## tests of formats and kernels on an emulated arm64
-	$(call timed,arm64,if command -v $(QEMU_ARM64) >/dev/null; then CGO_ENABLED=0 GOARCH=arm64 \
+	$(call timed,arm64,if command -v $(QEMU_ARM64) >/dev/null; then CGO_ENABLED=0 GOARCH=arm64 SPLITTER_KERNELS=aes-arm64 \
 		$(GO) test -short -timeout 10m -exec $(QEMU_ARM64) -run '$(ARM64_RUN)' $(ARM64); \
 		else echo "no $(QEMU_ARM64): skipped"; test "$$CI" != true; fi)
+
+vaes: ## tests of the splitter on an emulated amd64 that has VAES
+	$(call timed,vaes,if qemu=$$(.ci/qemu-vaes); then CGO_ENABLED=0 GOARCH=amd64 SPLITTER_KERNELS=vaes-256,aes-ni \
+		$(GO) test -short -timeout 10m -exec "$$qemu -cpu max" -run '$(VAES_RUN)' ./chunk; \
+		else echo "no qemu with VAES: skipped"; test "$$CI" != true; fi)
 
 race: ## tests of the concurrent packages, with the race detector; campaigns are left to unit
 	$(call timed,race,CGO_ENABLED=1 .ci/in-memory $(GO) test -race -short -timeout 10m $(RACE) && \

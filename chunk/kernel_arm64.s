@@ -1,6 +1,6 @@
 #include "textflag.h"
 
-// func scanBlocks(keys *[11][16]byte, state *[16][16]byte, p *byte, groups int, mask uint32) int
+// func scanBlocks(keys *roundKeys, state *kernelState, p *byte, groups int, mask uint32) int
 //
 // As on amd64: a group is 16 positions, done as two times eight independent
 // blocks; slot j of state holds V of the latest position that is j modulo 16.

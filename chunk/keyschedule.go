@@ -1,5 +1,3 @@
-//go:build amd64 || arm64
-
 package chunk
 
 // roundKeys is the key schedule of AES-128 (FIPS 197, section 5.2).

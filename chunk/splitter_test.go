@@ -55,10 +55,15 @@ func lengthsOf(t testing.TB, s *Splitter, r io.Reader, data []byte) []int {
 func variants(t testing.TB, p Params, secret [32]byte) map[string]*Chunker {
 	c := mustNew(t, p, secret)
 	v := map[string]*Chunker{"default": c}
-	if p.Algorithm == AESWindow && haveKernel {
-		w := *c.window
-		w.kernel = false
-		v["portable"] = &Chunker{params: p, window: &w}
+	if p.Algorithm == AESWindow {
+		for _, k := range append([]*kernel{nil}, kernels...) {
+			if k == c.window.kernel {
+				continue
+			}
+			w := *c.window
+			w.kernel = k
+			v[nameOf(k)] = &Chunker{params: p, window: &w}
+		}
 	}
 	return v
 }

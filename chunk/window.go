@@ -17,15 +17,17 @@ const zeroBlock = 4 << 10
 type window struct {
 	block    cipher.Block
 	keys     roundKeys // for the kernel
-	kernel   bool      // use the processor's AES instructions
+	kernel   *kernel   // uses the processor's AES instructions; nil for the portable path
 	mask     uint32    // the bits of V that are zero at a boundary
 	zeroCuts bool      // 64 zero bytes are a boundary
 }
 
 // windowScratch is what find needs to write to: one for each Splitter. It exists
-// because arguments of cipher.Block escape to the heap.
+// because arguments of cipher.Block, and of a kernel, escape to the heap.
 type windowScratch struct {
-	e [aes.BlockSize]byte
+	e     [aes.BlockSize]byte
+	state kernelState      // what a kernel keeps from group to group
+	rest  [oneGroupIn]byte // the end of the input, for a kernel
 }
 
 func newWindow(bits uint8, secret []byte) (*window, error) {
@@ -33,11 +35,21 @@ func newWindow(bits uint8, secret []byte) (*window, error) {
 	if err != nil {
 		return nil, err
 	}
+	w, err := windowOf(bits, key)
+	if err != nil {
+		return nil, err
+	}
+	w.kernel = bestKernel()
+	return w, nil
+}
+
+// windowOf returns the window of a 16-byte AES key that uses no kernel.
+func windowOf(bits uint8, key []byte) (*window, error) {
 	block, err := aes.NewCipher(key)
 	if err != nil {
 		return nil, err
 	}
-	w := &window{block: block, mask: 1<<bits - 1, kernel: haveKernel}
+	w := &window{block: block, mask: 1<<bits - 1}
 	w.keys.expand(key)
 	var s windowScratch
 	w.zeroCuts = w.findPortable(make([]byte, windowSize), &s) == 0
@@ -76,8 +88,8 @@ func (w *window) find(b []byte, s *windowScratch) int {
 
 // findAny is find without regard to zeros.
 func (w *window) findAny(b []byte, s *windowScratch) int {
-	if w.kernel {
-		return w.findKernel(b)
+	if w.kernel != nil {
+		return w.findKernel(b, s)
 	}
 	return w.findPortable(b, s)
 }
