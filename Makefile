@@ -26,8 +26,10 @@ ARM64 := ./internal/wire ./internal/cache ./internal/sys ./chunk ./crypto ./pack
 ARM64_RUN := Vectors|Kernel|(Body|Commit)RoundTrip|SegmentAgainstModel|Bytes$$|Nonces|PaddedSize|SlotPassphrase|SwappedSegments|SizesHide|ReferenceRepository|BackupAndRestore|DedupAcross
 QEMU_ARM64 ?= qemu-aarch64-static
 
-# What runs on an emulated amd64 that has VAES, of the tests of the splitter.
+# What runs on an emulated amd64 that has VAES, of the tests of the splitter, and
+# the kernels that must be there.
 VAES_RUN := Vectors|Kernel|FuzzSplit|AfterZeros
+VAES_KERNELS := vaes-256,aes-ni
 
 # Every decoder of stored bytes, as package:target.
 DECODERS := internal/wire:FuzzReader \
@@ -75,7 +77,7 @@ arm64: ## tests of formats and kernels on an emulated arm64
 		else echo "no $(QEMU_ARM64): skipped"; test "$$CI" != true; fi)
 
 vaes: ## tests of the splitter on an emulated amd64 that has VAES
-	$(call timed,vaes,if qemu=$$(.ci/qemu-vaes); then CGO_ENABLED=0 GOARCH=amd64 SPLITTER_KERNELS=vaes-256,aes-ni \
+	$(call timed,vaes,if qemu=$$(.ci/qemu-vaes); then CGO_ENABLED=0 GOARCH=amd64 SPLITTER_KERNELS=$(VAES_KERNELS) \
 		$(GO) test -short -timeout 10m -exec "$$qemu -cpu max" -run '$(VAES_RUN)' ./chunk; \
 		else echo "no qemu with VAES: skipped"; test "$$CI" != true; fi)
 

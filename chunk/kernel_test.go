@@ -100,7 +100,7 @@ func TestWrongKernelIsNotUsed(t *testing.T) {
 		goKernel(keep, func(g int) int { return max(g-1, warmUp) }),
 	}
 	for i := range group {
-		for _, j := range []int{0, 3, 4, 15} {
+		for _, j := range []int{0, 4, 15} {
 			wrong = append(wrong, goKernel(func(s *kernelState) { s[i][j] ^= 0x80 }, same))
 		}
 	}
@@ -132,10 +132,10 @@ func TestKernelIsAES(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var k roundKeys
-	k.expand(key)
+	var keys roundKeys
+	keys.expand(key)
 	b := lcgBytes(2, 4*group+aes.BlockSize-1)
-	each(t, func(t *testing.T, kernel *kernel) {
+	each(t, func(t *testing.T, k *kernel) {
 		for groups := range 5 {
 			for _, mask := range []uint32{0, 1<<32 - 1} {
 				var state kernelState
@@ -143,7 +143,7 @@ func TestKernelIsAES(t *testing.T) {
 				if groups == 4 && mask == 0 {
 					want = 3
 				}
-				if g := kernel.scan(&k, &state, &b[0], groups, mask); g != want {
+				if g := k.scan(&keys, &state, &b[0], groups, mask); g != want {
 					t.Errorf("%d groups, mask %#x: group %d, want %d", groups, mask, g, want)
 				}
 				if groups != 1 {
@@ -152,7 +152,7 @@ func TestKernelIsAES(t *testing.T) {
 				for i := range state {
 					var want [16]byte
 					block.Encrypt(want[:], b[i:i+16])
-					if got := state[kernel.slot(i)]; got != want {
+					if got := state[k.slot(i)]; got != want {
 						t.Errorf("block %d is %x, want %x", i, got, want)
 					}
 				}
