@@ -44,7 +44,7 @@ if [ -e busy ]; then echo upload >ask; read -r answer <answer; fi
 %[2]s "$@" || exit
 if [ -e busy ]; then echo upload >ask; read -r answer <answer; fi
 `
-	psqlScript = `case "$* " in *--single-transaction*) if [ -e breaks ]; then head -c 4000 >/dev/null; exit 1; fi ;; esac
+	psqlScript = `case "$* " in *ON_ERROR_STOP*" -f - ") if [ -e breaks ]; then head -c 4000 >/dev/null; exit 1; fi ;; esac
 exec %[2]s "$@"
 `
 	askScript = `echo "$*" >ask; read -r answer <answer; exit $answer

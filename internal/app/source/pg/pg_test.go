@@ -16,6 +16,7 @@ import (
 	"sync/atomic"
 	"testing"
 	"testing/iotest"
+	"time"
 
 	"vault/internal/app/apptest"
 	"vault/internal/app/source"
@@ -167,6 +168,43 @@ func TestRestoreIsAllOrNothing(t *testing.T) {
 		t.Error("template1 is dropped")
 	}
 }
+
+// TestDyingClient: psql in a container outlives the client that was ended because the
+// store died, and sees the end of its input. It does not take that for the dump's.
+func TestDyingClient(t *testing.T) {
+	p := newPlace(t)
+	dir := t.TempDir()
+	client := filepath.Join(dir, "client")
+	if err := os.WriteFile(client, []byte("#!/bin/sh\nmkfifo "+dir+"/in\nsetsid \"$@\" <"+dir+"/in >/dev/null 2>&1 &\nexec cat >"+dir+"/in\n"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	d := p.dump(Plain)
+	d.Runner.Prefix = []string{client}
+	broken := errors.New("the store is gone")
+	sessions := func(state string) string {
+		return p.SQL(t, "postgres", "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'psql' AND datname = "+quoteText(p.db)+state)
+	}
+	in := io.MultiReader(strings.NewReader("CREATE TABLE half (i int);\n"+strings.Repeat("SELECT 1;\n", preamble/5)), dying(func() error {
+		for sessions(" AND state = 'idle in transaction'") == "0" && t.Context().Err() == nil { // it has made the table
+			time.Sleep(10 * time.Millisecond)
+		}
+		return broken
+	}))
+	if err := d.Restore(t.Context(), in, RestoreOptions{}); !errors.Is(err, broken) {
+		t.Fatal(err)
+	}
+	for sessions("") != "0" && t.Context().Err() == nil {
+		time.Sleep(10 * time.Millisecond)
+	}
+	if n := p.SQL(t, conninfo(p.db), "SELECT count(*) FROM pg_tables WHERE tablename = 'half'"); n != "0" {
+		t.Error("part of the dump was restored")
+	}
+}
+
+// dying is a reader that ends with an error.
+type dying func() error
+
+func (d dying) Read([]byte) (int, error) { return 0, d() }
 
 func TestGlobals(t *testing.T) {
 	p := newPlace(t)

@@ -26,7 +26,10 @@ type RestoreOptions struct {
 }
 
 // Restore reads a dump, of either format, into a database, in one transaction: it is
-// there whole or not at all, though a database that was dropped stays empty then.
+// there whole or not at all, though a database that was dropped stays empty then. The
+// transaction of a plain dump is not that of psql's --single-transaction, which ends
+// with its input: one that runs in a container, or outlives this process, would take
+// that for the end of the dump.
 func (d Dump) Restore(ctx context.Context, in io.Reader, o RestoreOptions) error {
 	database := o.Database
 	if database == "" {
@@ -47,7 +50,7 @@ func (d Dump) Restore(ctx context.Context, in io.Reader, o RestoreOptions) error
 	custom := bytes.Equal(head, []byte(customHead))
 	var dump io.Reader = r
 	if !custom {
-		dump = forOlder(r)
+		dump = io.MultiReader(strings.NewReader("BEGIN;\n"), forOlder(r), strings.NewReader("\nCOMMIT;\n"))
 	}
 	if o.NoOwner && !custom {
 		return fmt.Errorf("restore database %q: owners can be left out of an archive only, this is a plain dump", database)
@@ -57,7 +60,7 @@ func (d Dump) Restore(ctx context.Context, in io.Reader, o RestoreOptions) error
 			return err
 		}
 	}
-	program, args := "psql", []string{"-Xq", "-v", "ON_ERROR_STOP=1", "--single-transaction", "-d", conninfo(database), "-f", "-"}
+	program, args := "psql", []string{"-Xq", "-v", "ON_ERROR_STOP=1", "-d", conninfo(database), "-f", "-"}
 	if custom {
 		program, args = "pg_restore", []string{"--exit-on-error", "--single-transaction", "-d", conninfo(database)}
 		if o.NoOwner {
