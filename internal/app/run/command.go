@@ -4,6 +4,7 @@ package run
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -184,17 +185,28 @@ func (f feeding) Write(b []byte) (int, error) {
 	return n, err
 }
 
+// limit returns how long a command may take; 0: as long as it needs. One that reads a
+// volume takes as long as that is large, and is no hook.
+func (x *executor) limit(phase string, c *config.Command) time.Duration {
+	if phase == phaseRestore {
+		return c.Timeout.Std(0)
+	}
+	return cmp.Or(c.Timeout.Std(x.timeout), defaultHookTimeout)
+}
+
+// phaseRestore is that of a command which reads what is restored.
+const phaseRestore = "restore"
+
 // exec runs one command in a process group of its own. When ctx ends or its time is
 // up, the group gets SIGTERM, and SIGKILL later.
 func (x *executor) exec(ctx context.Context, phase string, c *config.Command, extra []string, connect func(cmd *exec.Cmd, said *tail)) error {
 	if x.said != nil {
 		x.said(phase, c.String())
 	}
-	limit := c.Timeout.Std(x.timeout)
-	if limit == 0 {
-		limit = defaultHookTimeout
+	timed, cancel := ctx, func() {}
+	if limit := x.limit(phase, c); limit > 0 {
+		timed, cancel = context.WithTimeoutCause(ctx, limit, fmt.Errorf("not done after %v", limit))
 	}
-	timed, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("not done after %v", limit))
 	defer cancel()
 	argv := c.Argv()
 	cmd := exec.CommandContext(timed, argv[0], argv[1:]...)

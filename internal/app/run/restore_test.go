@@ -119,6 +119,24 @@ func TestFeedBroken(t *testing.T) {
 	}
 }
 
+// TestLongRestore: a volume may take longer than a hook to come back, unless its command
+// says how long that may be.
+func TestLongRestore(t *testing.T) {
+	s := newRestoring(t, `    hook-timeout: 100ms
+    volumes:
+      db: {command: [echo, rows], restore: {command: {shell: 'sleep 1; cat >DIR/db'}}}
+`)
+	s.backup()
+	if p := Restore(t.Context(), RestoreOptions{Options: s.Options, App: "web"}); p.Err != nil {
+		t.Fatal(p.Err)
+	}
+	command := s.Config.Apps["web"].Volumes["db"].Restore.Command
+	command.Timeout, command.Shell = config.Duration(100*time.Millisecond), "sleep 600; cat >/dev/null"
+	if p := Restore(t.Context(), RestoreOptions{Options: s.Options, App: "web"}); p.Err == nil || !strings.Contains(p.Err.Error(), "not done after 100ms") {
+		t.Errorf("after its own time-out: %v", p.Err)
+	}
+}
+
 // TestUnread: a command that ends before it has read what it is to restore has not
 // restored it, whatever its status says: a shell tells that of the last in a pipeline.
 func TestUnread(t *testing.T) {

@@ -107,7 +107,9 @@ func (k *sourcer) source(ctx context.Context, v *config.Volume) (s source, err e
 			}
 		}
 		if r.Command != nil {
-			s.feed = func(ctx context.Context, in io.Reader, _ bool) error { return k.x.feed(ctx, "restore", r.Command, in) }
+			s.feed = func(ctx context.Context, in io.Reader, _ bool) error {
+				return k.x.feed(ctx, phaseRestore, r.Command, in)
+			}
 		}
 		for _, text := range r.OwnerMap {
 			rule, err := restore.ParseOwnerRule(text)
