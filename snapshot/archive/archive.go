@@ -13,6 +13,12 @@
 // back in. So the tree depends on nothing but the source: not on the number of
 // workers, not on timing, not on parents.
 //
+// The scanner does not wait for the file system more than it must: helpers look into the
+// next directories among those found, and at the next entries of a wide one, before it
+// comes there. They do what it would do, by descriptors relative to the directory above and
+// without following links; they decide nothing. What failed for them, and what they saw
+// more than maxPeekAge before it was wanted, is done anew.
+//
 // # Bounds
 //
 // A worker holds one splitter and one buffer. The scanner holds the names, not
@@ -21,8 +27,10 @@
 // a directory that comes before them. There are at most maxHeld bytes of these
 // (about 48,000 nodes); when they are reached the scanner waits for the workers.
 // A directory of millions of entries is therefore never held as nodes, and one
-// large file stops nothing but the end of its own directories. Open descriptors
-// are bounded by keepOpen levels, the batches in flight and one a worker: deeper
+// large file stops nothing but the end of its own directories. Ahead of the scanner there
+// are at most maxPeeks looks, each of one directory's names, if they are less than
+// maxPeekText bytes, and of the stats of lookAtOnce entries. Open descriptors are bounded by
+// keepOpen levels, the batches in flight, two a look ahead and one a worker: deeper
 // directories are closed and opened again on the way back. At most maxLinks
 // files of which other hard links are still to come are remembered; beyond that
 // a file is read once for each link.

@@ -15,9 +15,10 @@ const keepOpen = 64
 var errMoved = errors.New("directory was moved while it was read: the rest of it is missing")
 
 // enter opens a directory and makes it the one being scanned. What cannot be
-// entered is finished at once.
-func (s *scan) enter(e *slot) error {
+// entered is finished at once. The peek is one into it, or nil.
+func (s *scan) enter(e *slot, p *peek) error {
 	up, name := e.frame, e.node.Name
+	p = s.enterPeek(up, p)
 	if up.closed {
 		e.node, e.done = nil, true
 		return s.drain(up)
@@ -28,10 +29,13 @@ func (s *scan) enter(e *slot) error {
 			f.way = b
 		}
 	}
+	if p != nil {
+		return s.opened(e, p.fd, f, p)
+	}
 	fd, err := s.openFrame(up.dir.fd, f, s.mayHide(e.node.UID))
 	switch {
 	case err == nil:
-		return s.opened(e, fd, f)
+		return s.opened(e, fd, f, nil)
 	case vanished(err):
 		s.notice(e.path(), noticeVanished)
 		e.node = nil
@@ -61,11 +65,19 @@ func (s *scan) hollow(e *slot) error {
 	return nil
 }
 
-// opened begins the scan of an open directory. It takes over fd.
-func (s *scan) opened(e *slot, fd int, f *frame) error {
+// opened begins the scan of an open directory. It takes over fd, and the peek that has
+// opened it, if one did.
+func (s *scan) opened(e *slot, fd int, f *frame, p *peek) error {
 	f.dir = s.dirs.add(fd)
 	var st stat
-	if err := st.fstat(fd, &s.stat); err != nil {
+	var err error
+	if p == nil {
+		err = st.fstat(fd, &s.stat)
+	} else {
+		p.fd, st = -1, p.st
+		f.at = append(f.at, p)
+	}
+	if err != nil {
 		s.problem(s.vol, f.where(), fmt.Errorf("stat: %w", err))
 	} else {
 		dev := s.device(st.dev)
@@ -83,21 +95,22 @@ func (s *scan) opened(e *slot, fd int, f *frame) error {
 		f.old.top = e.old.Tree
 		f.old.reader = snapshot.NewDirReader(s.ctx, s.o.Reader, e.old.Tree)
 	}
-	if k := len(s.lists); k > 0 {
-		f.list, s.lists = s.lists[k-1], s.lists[:k-1]
-	}
 	switch {
 	case f.depth > snapshot.MaxDepth-2:
 		s.problem(s.vol, f.where(), errors.New("directories are nested too deeply: this one is stored as empty"))
 	case s.oneFS && f.way == nil && e.node.Device != f.base:
 	default:
-		if err := s.listDir(f); err != nil {
+		if err := s.listDir(f, p); err != nil {
 			s.problem(s.vol, f.where(), fmt.Errorf("list directory: %w", err))
 		}
 		for _, name := range f.list.bad {
 			s.problem(s.vol, f.path(name), errors.New("name cannot be stored"))
 		}
-		s.choose(f)
+		if p != nil && p.chosen {
+			f.patterns = p.patterns
+		} else {
+			s.choose(f)
+		}
 	}
 	s.top = f
 	s.park(f)
@@ -105,7 +118,14 @@ func (s *scan) opened(e *slot, fd int, f *frame) error {
 }
 
 // listDir lists a directory, or says what of it is listed by the user.
-func (s *scan) listDir(f *frame) error {
+func (s *scan) listDir(f *frame, p *peek) error {
+	if p != nil && p.listed {
+		f.list, p.list = p.list, listing{}
+		return nil
+	}
+	if k := len(s.lists); k > 0 {
+		f.list, s.lists = s.lists[k-1], s.lists[:k-1]
+	}
 	if f.way != nil {
 		return f.list.set(f.way.names)
 	}
@@ -161,6 +181,7 @@ func (s *scan) park(f *frame) {
 
 // leave ends the scan of a directory and goes back to the one above.
 func (s *scan) leave(f *frame) error {
+	s.dropLooks(f)
 	more, err := f.old.rest()
 	f.gap = f.gap || more || f.closed
 	if err != nil {

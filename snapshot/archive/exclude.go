@@ -46,11 +46,11 @@ func (x *Excludes) set(root string) match.Set {
 }
 
 // unseen reports whether an entry is left out by its name, whatever it is.
-func (f *frame) unseen(name string) bool {
-	if d, _ := f.patterns.Match(name, match.File); d != match.Ignore {
+func unseen(patterns *match.Dir, name string) bool {
+	if d, _ := patterns.Match(name, match.File); d != match.Ignore {
 		return false
 	}
-	d, _ := f.patterns.Match(name, match.Directory)
+	d, _ := patterns.Match(name, match.Directory)
 	return d == match.Ignore
 }
 

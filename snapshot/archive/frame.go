@@ -45,6 +45,10 @@ type frame struct {
 	subs []*slot // directories among the names before, to be entered
 	wide int     // names looked at since the first of subs
 
+	into  []*peek // into the first of subs
+	at    []*peek // at entries from about next on, in order
+	alone bool    // what was seen ahead was not of use in time: nothing more is
+
 	old oldDir
 	gap bool // the parent has entries, since the last slot, that are not here
 

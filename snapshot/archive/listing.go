@@ -33,14 +33,29 @@ var errTooMany = errors.New("directory has more names than can be held")
 // was read until then. buf is room for the calls.
 func (l *listing) read(fd int, buf []byte) error {
 	l.text, l.start, l.bad = l.text[:0], l.start[:0], nil
-	err := l.readAll(fd, buf)
-	slices.SortFunc(l.start, func(a, b uint32) int { return bytes.Compare(l.at(a), l.at(b)) })
-	// A directory that changes meanwhile may be listed with a name twice.
-	l.start = slices.CompactFunc(l.start, func(a, b uint32) bool { return bytes.Equal(l.at(a), l.at(b)) })
+	err := l.readAll(fd, buf, maxText)
+	l.sort()
 	return err
 }
 
-func (l *listing) readAll(fd int, buf []byte) error {
+// readSmall is read for a directory with few names. It reports whether it is one, of
+// at most about so many bytes, and could be listed.
+func (l *listing) readSmall(fd int, buf []byte, most int) bool {
+	l.text, l.start, l.bad = l.text[:0], l.start[:0], nil
+	if l.readAll(fd, buf, most) != nil {
+		return false
+	}
+	l.sort()
+	return true
+}
+
+func (l *listing) sort() {
+	slices.SortFunc(l.start, func(a, b uint32) int { return bytes.Compare(l.at(a), l.at(b)) })
+	// A directory that changes meanwhile may be listed with a name twice.
+	l.start = slices.CompactFunc(l.start, func(a, b uint32) bool { return bytes.Equal(l.at(a), l.at(b)) })
+}
+
+func (l *listing) readAll(fd int, buf []byte, most int) error {
 	for {
 		n, err := sys.Getdents(fd, buf)
 		switch {
@@ -53,6 +68,9 @@ func (l *listing) readAll(fd int, buf []byte) error {
 		}
 		if err := l.add(buf[:n]); err != nil {
 			return err
+		}
+		if len(l.text) > most {
+			return errTooMany
 		}
 	}
 }

@@ -68,6 +68,7 @@ func (r *run) path(root string, way *branch, v *Volume, vol *snapshot.Volume) er
 
 func (s *scan) rootDir(e *slot, path string, way *branch) error {
 	f := &frame{slot: e, name: path, way: way}
+	defer s.halt()
 	fd, err := s.openFrame(sys.AT_FDCWD, f, s.mayHide(e.node.UID))
 	if err != nil {
 		s.problem(s.vol, ".", fmt.Errorf("open directory %s: %w", path, err))
@@ -80,7 +81,7 @@ func (s *scan) rootDir(e *slot, path string, way *branch) error {
 		clear(s.devices)
 		s.device(st.dev)
 	}
-	if err := s.opened(e, fd, f); err != nil {
+	if err := s.opened(e, fd, f, nil); err != nil {
 		return err
 	}
 	if err := s.loop(); err != nil {

@@ -3,6 +3,7 @@ package archive
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"vault/snapshot"
 )
@@ -217,6 +218,7 @@ func (s *scan) send(b *batch) error {
 
 // poll takes back what is there, without waiting.
 func (s *scan) poll() error {
+	s.ahead.now = time.Now()
 	if len(s.batch.tasks) > 0 && s.idle.Load() > 0 {
 		if err := s.flush(); err != nil {
 			return err
@@ -262,6 +264,7 @@ func (s *scan) progress() {
 // receive puts the files of a batch where they belong.
 func (s *scan) receive(b *batch) error {
 	s.inflight--
+	s.ahead.now = time.Now()
 	for i := range b.tasks {
 		t := &b.tasks[i]
 		if t.dir != nil {

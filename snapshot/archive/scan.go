@@ -51,6 +51,7 @@ type scan struct {
 	lists   []listing // for reuse
 	writers []*snapshot.DirWriter
 	direct  slot // of an entry that goes into its directory at once
+	ahead   ahead
 }
 
 func newScan(r *run, parent *Parent, vol *snapshot.Volume) *scan {
@@ -98,11 +99,15 @@ func (s *scan) step(f *frame) error {
 	case more && !full:
 		return s.entry(f)
 	case len(f.subs) > 0:
-		sub := f.subs[0]
+		if !more {
+			s.dropLooks(f)
+		}
+		sub, p := f.subs[0], f.nextPeek()
 		if f.subs = f.subs[1:]; len(f.subs) == 0 {
 			f.subs, f.wide = nil, 0
 		}
-		return s.enter(sub)
+		s.peekInto(f)
+		return s.enter(sub, p)
 	case more:
 		return nil
 	}
@@ -111,7 +116,10 @@ func (s *scan) step(f *frame) error {
 
 // entry looks at the next name of a directory.
 func (s *scan) entry(f *frame) error {
-	name := f.list.name(f.next)
+	if f.next%lookAtOnce == 0 {
+		s.peekAt(f, f.next)
+	}
+	name, seen := f.list.name(f.next), s.saw(f, f.next)
 	f.next++
 	if len(f.subs) > 0 {
 		f.wide++
@@ -123,15 +131,20 @@ func (s *scan) entry(f *frame) error {
 			return err
 		}
 	}
-	if f.patterns != nil && f.unseen(name) {
+	if f.patterns != nil && (seen == nil && unseen(f.patterns, name) || seen != nil && seen.unseen) {
 		s.exclude(f, name, old)
 		return nil
 	}
 	var st stat
-	if f.way != nil {
+	switch {
+	case seen != nil:
+		st, err = seen.st, nil
+	case f.way != nil:
 		err = s.look(f, name, &st)
-	} else if err = st.lstat(f.dir.fd, name, &s.stat); err != nil {
-		err = fmt.Errorf("stat: %w", err)
+	default:
+		if err = st.lstat(f.dir.fd, name, &s.stat); err != nil {
+			err = fmt.Errorf("stat: %w", err)
+		}
 	}
 	if err != nil {
 		s.skip(f, name, old, err)
