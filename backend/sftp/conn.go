@@ -44,6 +44,7 @@ type features struct{ hardlink, posixRename, fsync, statvfs bool }
 // conn is one connection. It is safe for concurrent use.
 type conn struct {
 	client *sftp.Client
+	aside  *aside // requests that the library does not make as we need them
 	has    features
 	link   *link
 	ctx    context.Context // done when the connection is dead; its cause says why
@@ -69,9 +70,8 @@ func newConn(ctx context.Context, l *link, timeout time.Duration, f *flow) (*con
 	c.ctx, c.cancel = context.WithCancelCause(context.Background())
 	stop := context.AfterFunc(ctx, func() { c.kill(ctx.Err()) })
 	timer := time.AfterFunc(timeout, func() { c.kill(errors.New("no answer to the start of SFTP")) })
-	client, err := sftp.NewClientPipe(
-		&meter{c: c, f: f, r: l.r, limit: f.down}, &meter{c: c, f: f, w: l.w, limit: f.up, trace: tracer{tell: f.trace}},
-		sftp.UseConcurrentReads(true), sftp.MaxConcurrentRequestsPerFile(64))
+	c.aside = newAside(&meter{c: c, f: f, r: l.r, limit: f.down}, &meter{c: c, f: f, w: l.w, limit: f.up}, f.trace)
+	client, err := sftp.NewClientPipe(c.aside, c.aside, sftp.UseConcurrentReads(true), sftp.MaxConcurrentRequestsPerFile(64))
 	timer.Stop()
 	if l.ready != nil {
 		l.ready()
@@ -226,6 +226,7 @@ func do(ctx context.Context, c *conn, f func() error) error {
 func (c *conn) judge(err error) error {
 	var status *sftp.StatusError
 	switch {
+	case temporary(err): // it comes from the connection
 	case err == nil, err == io.EOF, errors.Is(err, fs.ErrNotExist), errors.Is(err, fs.ErrPermission), errors.Is(err, fs.ErrClosed):
 		return err
 	case errors.As(err, &status):
@@ -247,7 +248,6 @@ type meter struct {
 	r     io.Reader
 	w     io.WriteCloser
 	limit *limit.Limiter
-	trace tracer // of what is written; the client writes one packet at a time
 }
 
 func (m *meter) Read(p []byte) (int, error) {
@@ -263,7 +263,6 @@ func (m *meter) Write(p []byte) (int, error) {
 	if err := m.wait(len(p)); err != nil {
 		return 0, err
 	}
-	m.trace.see(p)
 	n, err := m.w.Write(p)
 	m.count(n)
 	return n, err

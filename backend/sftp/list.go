@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strings"
 
+	"golang.org/x/sync/errgroup"
+
 	"vault/backend"
 	"vault/internal/durable"
 )
@@ -131,7 +133,8 @@ func sortKey(e os.FileInfo) string {
 }
 
 // entries returns what the sub-directory rel holds, temporary files and all.
-// One that is missing is empty. Every entry that was there before the call and
+// One that is missing is empty, whatever another reading would say: at that
+// moment it held nothing. Every entry that was there before the call and
 // was not removed is among them, also one that was replaced meanwhile: on some
 // file systems (tmpfs, btrfs) a replaced entry gets a new place in the
 // directory, where a reading that is under way does not meet it. Therefore the
@@ -149,9 +152,14 @@ func (s *Store) entries(ctx context.Context, rel string) ([]os.FileInfo, error) 
 		more := false // the latest reading met something new
 		for i := 0; i < 2 || more && i < maxReadings; i++ {
 			synced := s.syncSeen(ctx, c, rel, more)
-			got, err := call(ctx, c, func() ([]os.FileInfo, error) { return c.client.ReadDirContext(ctx, s.dir(rel)) })
+			ground := s.ground(rel)
+			got, err := call(ctx, c, func() ([]os.FileInfo, error) { return c.readDir(ctx, s.dir(rel), ground) })
 			if serr := <-synced; serr != nil && err == nil {
 				return fmt.Errorf("sync the directory: %w", serr)
+			}
+			if err == errNothing {
+				s.found()
+				return nil
 			}
 			if errors.Is(err, fs.ErrNotExist) {
 				err = s.look(ctx, c)
@@ -175,6 +183,17 @@ func (s *Store) entries(ctx context.Context, rel string) ([]os.FileInfo, error) 
 	return list, err
 }
 
+// ground returns the repository's directory if the sub-directory rel may well be
+// missing there, or "".
+func (s *Store) ground(rel string) string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if rel == "" || strings.Contains(rel, "/") || s.synced[rel] {
+		return ""
+	}
+	return s.root
+}
+
 // syncSeen makes the entries of the sub-directory rel durable in the background
 // and then sends the outcome, or sends nil at once if there is nothing to do.
 // Who may only read is not allowed to, and does nothing that depends on it.
@@ -185,10 +204,10 @@ func (s *Store) syncSeen(ctx context.Context, c *conn, rel string, needed bool) 
 		return done
 	}
 	go func() {
-		err := syncDir(ctx, c, s.dir(rel))
-		if err == nil {
-			err = s.entryDurable(ctx, c, rel)
-		}
+		var g errgroup.Group
+		g.Go(func() error { return syncDir(ctx, c, s.dir(rel)) })
+		g.Go(func() error { return s.entryDurable(ctx, c, rel) })
+		err := g.Wait()
 		if errors.Is(err, fs.ErrPermission) || errors.Is(err, fs.ErrNotExist) { // or the directory is gone
 			err = nil
 		}

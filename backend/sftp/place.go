@@ -9,6 +9,7 @@ import (
 	"path"
 
 	"github.com/pkg/sftp"
+	"golang.org/x/sync/errgroup"
 
 	"vault/backend"
 )
@@ -29,9 +30,7 @@ func (s *Store) present(ctx context.Context, c *conn) (bool, error) {
 	info, err := stat(ctx, c, s.root)
 	switch {
 	case err == nil && info.IsDir():
-		s.mu.Lock()
-		s.seen = true
-		s.mu.Unlock()
+		s.found()
 		return true, nil
 	case err == nil:
 		return false, &marked{kind: backend.ErrUnreachable, err: fmt.Errorf("%s is not a directory", s.root)}
@@ -59,6 +58,13 @@ func (s *Store) present(ctx context.Context, c *conn) (bool, error) {
 		return false, &marked{kind: backend.ErrUnreachable, err: fmt.Errorf("%s is not a directory", path.Dir(s.root))}
 	}
 	return false, nil
+}
+
+// found notes that the repository's directory is there.
+func (s *Store) found() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.seen = true
 }
 
 // gone says that the ground beneath the repository is no longer there.
@@ -177,31 +183,39 @@ func parentOf(rel string) string {
 // its parents: another process may have made one and not have come to syncing
 // it, so that each is synced once by every process that relies on it.
 func (s *Store) entryDurable(ctx context.Context, c *conn, rel string) error {
+	var unknown []string // from rel upwards
 	s.mu.Lock()
-	known := s.synced[rel]
+	for c.has.fsync && !s.synced[rel] {
+		unknown = append(unknown, rel)
+		if rel == "" {
+			break
+		}
+		rel = parentOf(rel)
+	}
 	s.mu.Unlock()
-	if known || !c.has.fsync {
-		return nil
-	}
-	var err error
-	if rel == "" {
-		// A parent that we may not read, or that is outside of a chroot, is
-		// left to whoever set up the place.
-		if err = syncDir(ctx, c, path.Dir(s.root)); errors.Is(err, fs.ErrPermission) {
-			err = nil
-		}
-	} else {
-		if err := s.entryDurable(ctx, c, parentOf(rel)); err != nil {
+	g, ctx := errgroup.WithContext(ctx)
+	for _, rel := range unknown {
+		g.Go(func() error {
+			if rel != "" {
+				return syncDir(ctx, c, s.dir(parentOf(rel)))
+			}
+			// A parent that we may not read, or that is outside of a chroot, is
+			// left to whoever set up the place.
+			err := syncDir(ctx, c, path.Dir(s.root))
+			if errors.Is(err, fs.ErrPermission) {
+				err = nil
+			}
 			return err
-		}
-		err = syncDir(ctx, c, s.dir(parentOf(rel)))
+		})
 	}
-	if err != nil {
+	if err := g.Wait(); err != nil {
 		return err
 	}
 	s.mu.Lock()
-	s.synced[rel] = true
-	s.mu.Unlock()
+	defer s.mu.Unlock()
+	for _, rel := range unknown {
+		s.synced[rel] = true
+	}
 	return nil
 }
 

@@ -88,6 +88,13 @@ func TestRequests(t *testing.T) {
 	check("read", nil, "fstat:1 open:1 read:4")
 	listed(t, s, "keys/")
 	check("list", nil, "fsync:1 open:1 opendir:2 readdir:4")
+	listed(t, s, "events/")
+	check("list what is missing", nil, "opendir:1 stat:1")
+	for i := range 150 {
+		must(t, os.WriteFile(fmt.Sprintf("%s/keys/%d", cfg.Path, i), nil, 0o644))
+	}
+	listed(t, s, "keys/")
+	check("list two answers full", nil, "fsync:1 open:1 opendir:2 readdir:12") // 2, and 4 when they were not enough
 	check("delete", s.Delete(ctx, "packs/ab/x"), "lstat:1 remove:1")
 }
 
