@@ -24,11 +24,12 @@ func (a *app) checkCommand() *cobra.Command {
 		Aliases: []string{"verify"},
 		Short:   "Prove that backups can be restored",
 		Long: `Check reads all records, compares packs with the index, and follows every
-reference of every backup, or of those given. With --read-data all data is read,
-decrypted and compared with its name as well. It changes nothing, and reads from
-the repository itself, never from the cache. If it finds problems it exits with
-15; with 14 if all it found is that something could not be read, as without a
-network.
+reference of every backup, or of those given. With --read-data all data of the
+repository is read, decrypted and compared with its name as well, whichever
+backups are given; repair --read-data --dry-run names the files that are damaged.
+It changes nothing, and reads from the repository itself, never from the cache. If
+it finds problems it exits with 15; with 14 if all it found is that something could
+not be read, as without a network.
 
 --read-data-subset reads a part of the data: 2/7 is the second of seven parts
 that together are all of it, 5% and 1G are another random choice every time.`,

@@ -38,9 +38,12 @@ With ids, at least the 12 digits that lists show are wanted of each.
 
 With a policy, backups are put into groups (--group-by), and in each of them a
 backup is kept if any of the rules keeps it. A partial backup never takes the
-place of a complete one. Groups are made of hosts, groups, volume names and
-tags, never of paths. A policy that would leave nothing of a group is refused:
-it is more often a mistake than a wish.`,
+place of a complete one. A policy that would leave nothing of a group is refused:
+it is more often a mistake than a wish.
+
+Groups are made of hosts, groups, volume names and tags, never of paths. What one
+host backs up separately takes each other's place there, unless each has a --group
+of its own, or the policy says --group-by host,group,volume.`,
 		Example: `  vault forget 01kaw3x5n2q7
   vault forget --keep-daily 7 --keep-weekly 4 --keep-monthly 12 --dry-run
   vault forget --group nextcloud --keep-within 30d --keep-age 1y=oldest --prune`,
