@@ -15,6 +15,7 @@
 package health
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -201,12 +202,21 @@ func aspect(k record.Kind, name string, s *record.Series, p promise, now time.Ti
 		}
 		return a.found(k, s)
 	}
+	if yetToCome(s.LastSuccess.End, now) {
+		a.State, a.Last = Late, s.LastSuccess.End
+		a.Error = cmp.Or(a.Error, "the last success is on record for a time that is yet to come: the clock was wrong, then or now")
+		return a.found(k, s)
+	}
 	a.State, a.Last, a.Age = Fine, s.LastSuccess.End, max(0, now.Sub(s.LastSuccess.End))
 	if a.Due = p.due(s.LastSuccess.Start, s.LastSuccess.End); !a.Due.IsZero() && now.After(a.Due) {
 		a.State = Late
 	}
 	return a.found(k, s)
 }
+
+// yetToCome reports whether a moment on record tells nothing of how long ago something
+// was: it is further ahead than a clock may be wrong.
+func yetToCome(at, now time.Time) bool { return at.After(now.Add(24 * time.Hour)) }
 
 // first forgives that there is nothing yet of what had no time yet: an application that
 // is on record since yesterday need not have been checked this month.
@@ -248,13 +258,13 @@ func copied(c *config.Config, o *config.Copy, app string, r *record.Record, now 
 		return a
 	}
 	var since time.Time
-	if s != nil && s.LastSuccess != nil {
+	if s != nil && s.LastSuccess != nil && !yetToCome(s.LastSuccess.End, now) {
 		since = s.LastSuccess.Start
 	}
 	a.Age, a.Due = 0, time.Time{}
 	for i := range r.History {
 		b := &r.History[i]
-		if b.Kind == record.Backup && (b.Result == record.Success || b.Result == record.Partial) && o.From != nil && b.Destination == destination(*o.From) && b.End.After(since) {
+		if b.Kind == record.Backup && (b.Result == record.Success || b.Result == record.Partial) && o.From != nil && b.Destination == destination(*o.From) && b.End.After(since) && !yetToCome(b.End, now) {
 			a.Age, a.Due = max(0, now.Sub(b.End)), p.due(b.End, b.End)
 			break
 		}
@@ -276,7 +286,7 @@ func copied(c *config.Config, o *config.Copy, app string, r *record.Record, now 
 // Text says in a few words what is the case, for a table.
 func (a Aspect) Text() string {
 	switch {
-	case a.State == Damaged:
+	case a.State == Damaged, a.Failures == 0:
 		return a.Error
 	case a.Failures == 1:
 		return fmt.Sprintf("failed once since: %s", a.Error)
