@@ -106,6 +106,9 @@ func (a *app) verifyApp(ctx context.Context, f verifyAppFlags, args []string) er
 	known, _ := t.Store.Load(o.App) // what is wrong with the record is told when the result is added
 	p := verify.App(ctx, o)
 	a.tellVerified(p)
+	if p.Unrecorded != nil {
+		a.ui.warn(o.App, p.Unrecorded)
+	}
 	if ctx.Err() == nil {
 		for _, text := range t.End(ctx, p.Activity, known.Get(record.Verify, p.Destination)) {
 			a.ui.warn(o.App, errors.New(text))

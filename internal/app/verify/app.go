@@ -46,6 +46,8 @@ type Report struct {
 	Warnings uint64
 	Gone     uint64 // problems of the baseline that are there no more
 	Err      error
+
+	Unrecorded error // why the result is not on record
 }
 
 // Reasons for a verification not to succeed.
@@ -81,8 +83,7 @@ func App(ctx context.Context, o Options) Report {
 	}
 	if v.app != nil && o.StateDir != "" && ctx.Err() == nil {
 		if err := record.In(o.StateDir).Add(p.Activity); err != nil {
-			p.Messages = append(p.Messages, err.Error())
-			p.Err = errors.Join(p.Err, err)
+			p.Unrecorded = err // which does not change how it ended
 		}
 	}
 	return v.report
