@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"sync"
@@ -47,7 +48,9 @@ func requestsOf(t *testing.T, args ...string) map[string]int {
 	if code := a.run(context.Background(), append(args, "-q")); code != 0 {
 		t.Fatalf("vault %s: exit code %d", args, code)
 	}
-	return r.n
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return maps.Clone(r.n) // files may still be being closed
 }
 
 // smallFiles makes n files in n/50 directories, of 100 KB in all.
