@@ -22,7 +22,8 @@
 //
 // Another test does the same to a store that is full, and another one to
 // repositories on an SSH server and in an S3 bucket, beside a client that copies
-// to a second repository; there the server is killed as well, again and again.
+// to a second repository; there the server is killed as well, fifty times while one
+// client follows another.
 //
 // Caveats. SIGKILL takes the process, not the machine: what was written to the
 // page cache stays. Power cuts are the business of internal/sim. A seed repeats

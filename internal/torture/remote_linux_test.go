@@ -70,7 +70,7 @@ func (s *server) disturb(p *program, rng *rand.Rand, over <-chan struct{}) (wait
 			select {
 			case <-over:
 				return
-			case <-time.After(2*took + time.Duration(200+rng.IntN(1500))*time.Millisecond):
+			case <-time.After(2*took + time.Duration(100+rng.IntN(900))*time.Millisecond):
 				began := time.Now()
 				s.outage(p, time.Duration(rng.IntN(300))*time.Millisecond)
 				took = time.Since(began)
@@ -158,6 +158,40 @@ func (w *world) allCopied(t *testing.T) {
 	w.report(t)
 }
 
+// TestServerKilled kills the server fifty times while one client after the other
+// backs up, prunes, restores, copies, forgets and looks.
+func TestServerKilled(t *testing.T) {
+	if testing.Short() {
+		t.Skip("a campaign")
+	}
+	want := int64(number("TORTURE_REMOTE_KILLS", 50))
+	seed := uint64(number("TORTURE_SEED", int(time.Now().UnixNano()%1e6)))
+	for name, open := range remotes {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			start, rng := time.Now(), rand.New(rand.NewPCG(seed, 98))
+			p, s := open(t)
+			w := newWorldOf(t, p, seed)
+			w.target = w.second(t)
+			over := make(chan struct{})
+			wait := s.disturb(p, rand.New(rand.NewPCG(seed, 99)), over)
+			for n := 0; p.outages.Load() < 2*want && !w.broken(); n++ {
+				w.backup(rng, w.sources[n%len(w.sources)])
+				for _, act := range []func(*rand.Rand){w.prune, w.restore, w.copy, w.forget, w.unforget, w.look} {
+					act(rng)
+				}
+			}
+			close(over)
+			wait()
+			w.quiet(t)
+			w.allCopied(t)
+			w.end(t)
+			w.tell(seed, time.Since(start))
+			fmt.Printf("torture: %s: the server was killed %d times\n", name, s.killed)
+		})
+	}
+}
+
 // TestThreeBackUpOnePrunesOneCopies: three clients back up to one S3 repository
 // while a fourth prunes and a fifth copies from it. All commit, nothing is lost.
 func TestThreeBackUpOnePrunesOneCopies(t *testing.T) {
@@ -225,23 +259,10 @@ func TestServerRestarts(t *testing.T) {
 			p, s := open(t)
 			p.init(t)
 			big := filepath.Join(disk(t), "big")
-			data := block(11, 60<<20)
-			must(t, os.WriteFile(big, data, 0o600))
-			stop := make(chan struct{})
-			defer close(stop)
-			packs := p.watch("packs", stop) // the first pack has arrived
-			kills := make(chan struct{})
-			go func() {
-				defer close(kills)
-				<-packs
-				for range 2 {
-					s.outage(p, 300*time.Millisecond)
+			for tries := uint64(0); !survived(t, p, s, big, tries); tries++ { // it may be through before the server goes
+				if tries == 4 {
+					t.Fatal("no backup was under way while the server was killed")
 				}
-			}()
-			o := p.must(t, 0, "backup", "big="+big, "--json", "--limit-upload", "15M")
-			<-kills
-			if o.told() == "" {
-				t.Fatalf("no backup: %v", o)
 			}
 			p.must(t, 0, "check", "--read-data")
 
@@ -273,4 +294,30 @@ func TestServerRestarts(t *testing.T) {
 			p.must(t, 0, "check", "--read-data")
 		})
 	}
+}
+
+// survived backs up a file while the server is killed twice, and reports whether the
+// backup was still under way when it was killed for the second time.
+func survived(t *testing.T, p *program, s *server, big string, tries uint64) bool {
+	t.Helper()
+	must(t, os.WriteFile(big, block(100+tries, 60<<20), 0o600))
+	stop := make(chan struct{})
+	defer close(stop)
+	packs := p.watch("packs", stop) // a pack has arrived
+	second := make(chan time.Time, 1)
+	go func() {
+		defer close(second)
+		<-packs
+		s.outage(p, 300*time.Millisecond)
+		second <- time.Now()
+		s.outage(p, 300*time.Millisecond)
+	}()
+	o := p.must(t, 0, "backup", "big="+big, "--json", "--limit-upload", fmt.Sprint(16>>tries, "M"))
+	ended := time.Now()
+	if o.told() == "" {
+		t.Fatalf("no backup: %v", o)
+	}
+	began := <-second
+	<-second // it is there again
+	return began.Before(ended)
 }
