@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path"
+	"slices"
 	"strings"
 
 	"vault/backend/s3"
@@ -78,6 +80,18 @@ func back(v *config.Volume) *config.VolumeBack {
 		return &config.VolumeBack{}
 	}
 	return v.Restore
+}
+
+// keepsXattr tells which extended attributes of a volume come back: of one that the
+// configuration does not know, nil, all.
+func keepsXattr(v *config.Volume) func(name string) bool {
+	var skip config.Strings
+	if v != nil {
+		skip = back(v).SkipAttr
+	}
+	return func(name string) bool {
+		return !slices.ContainsFunc(skip, func(pattern string) bool { ok, _ := path.Match(pattern, name); return ok })
+	}
 }
 
 func (k *sourcer) postgres(ctx context.Context, s *source) error {

@@ -11,6 +11,7 @@ import (
 	"path"
 	"path/filepath"
 	"slices"
+	"strings"
 	"syscall"
 	"time"
 
@@ -196,13 +197,7 @@ func (h *rehearsal) restore(ctx context.Context, r *repo.Repo, list []restore.Vo
 	var failed error
 	for _, v := range list {
 		h.o.tell(h.o.App, "restore", v.Name)
-		var skip config.Strings
-		if c := h.app.Volumes[v.Name]; c != nil {
-			skip = back(c).SkipAttr
-		}
-		done, err := restore.Run(ctx, restore.Options{Source: r, Target: h.place, Observe: h.o.Restored, Xattr: func(name string) bool {
-			return !slices.ContainsFunc(skip, func(pattern string) bool { ok, _ := path.Match(pattern, name); return ok })
-		}}, []restore.Volume{v})
+		done, err := restore.Run(ctx, restore.Options{Source: r, Target: h.place, Observe: h.o.Restored, Xattr: h.keepsXattr(v.Name)}, []restore.Volume{v})
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
@@ -217,6 +212,12 @@ func (h *rehearsal) restore(ctx context.Context, r *repo.Repo, list []restore.Vo
 		h.report.Volumes = append(h.report.Volumes, out)
 	}
 	return failed
+}
+
+// keepsXattr is [keepsXattr] for a saved volume, which may be a part of a configured one.
+func (h *rehearsal) keepsXattr(volume string) func(name string) bool {
+	whole, _, _ := strings.Cut(volume, "/")
+	return keepsXattr(h.app.Volumes[whole])
 }
 
 // check runs the commands of the configuration in the scratch place.

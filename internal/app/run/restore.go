@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -425,7 +424,6 @@ func (b *bringing) tree(ctx context.Context, p *part) error {
 	if !p.saved.Root.IsDir() {
 		target, dir = filepath.Dir(p.place), filepath.Base(p.place)
 	}
-	skip := back(p.Volume).SkipAttr
 	var choose func(volume, path string, n *snapshot.Node) bool
 	if p.choose != nil {
 		choose = func(_, path string, _ *snapshot.Node) bool { return p.choose(path) }
@@ -433,9 +431,7 @@ func (b *bringing) tree(ctx context.Context, p *part) error {
 	done, err := restore.Run(ctx, restore.Options{
 		Select: choose,
 		Source: b.repo, Target: target, Delete: p.clean, Owners: p.owners, Observe: b.o.Entry,
-		Xattr: func(name string) bool {
-			return !slices.ContainsFunc(skip, func(pattern string) bool { ok, _ := path.Match(pattern, name); return ok })
-		},
+		Xattr: keepsXattr(p.Volume),
 	}, []restore.Volume{{Volume: p.saved, Dir: dir}})
 	switch {
 	case err != nil:

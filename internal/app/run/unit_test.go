@@ -289,3 +289,23 @@ func FuzzJournal(f *testing.F) {
 		}
 	})
 }
+
+// TestRehearsalXattrs: what a volume does not get back, its parts do not either.
+func TestRehearsalXattrs(t *testing.T) {
+	h := rehearsal{app: &config.App{Volumes: map[string]*config.Volume{
+		"data":  {Restore: &config.VolumeBack{SkipAttr: config.Strings{"security.*"}}},
+		"plain": {},
+	}}}
+	for _, c := range []struct {
+		volume, name string
+		want         bool
+	}{
+		{"data", "security.selinux", false}, {"data", "user.x", true},
+		{"data/state", "security.selinux", false}, {"data/state", "user.x", true},
+		{"plain", "security.selinux", true}, {"other", "security.selinux", true},
+	} {
+		if got := h.keepsXattr(c.volume)(c.name); got != c.want {
+			t.Errorf("%s of %s: %v", c.name, c.volume, got)
+		}
+	}
+}
