@@ -9,14 +9,20 @@ import (
 //
 // A job is due at the first of its times after it was begun last. If that is over,
 // since nothing was running then, it is due at once and only once, however often it
-// was missed.
+// was missed. Where the clock was set back by more than maxSetBack, jobs are due at the
+// first of their times from then on: not when a time that was never reached comes again.
 type Plan struct {
 	jobs    []Job
 	state   []state
 	limit   int
 	chance  func(time.Duration) time.Duration
 	running map[string]bool // queues
+	asked   time.Time       // by Due, last
 }
+
+// maxSetBack is how much a clock may go back without notice: corrections of it are no
+// reason to do again what has just been done.
+const maxSetBack = time.Minute
 
 type state struct {
 	due     time.Time // zero: not by its times
@@ -58,6 +64,12 @@ func (p *Plan) next(i int, since, now time.Time) {
 // Due returns jobs that have to be begun now, and takes them for begun: the others
 // wait for one of their queue, or for a place.
 func (p *Plan) Due(now time.Time) []Job {
+	if now.Before(p.asked.Add(-maxSetBack)) {
+		for i := range p.jobs {
+			p.next(i, now, now)
+		}
+	}
+	p.asked = now
 	var list []Job
 	for i := range p.jobs {
 		s := &p.state[i]

@@ -259,6 +259,29 @@ func TestPlan(t *testing.T) {
 	}
 }
 
+// TestClockSetBack has the clock be years ahead for a while, and then right.
+func TestClockSetBack(t *testing.T) {
+	jobs := jobsOf(t, parse(t, strings.ReplaceAll(text, " Europe/Berlin", "")))
+	now := at(t, "2031-05-09 10:30:00")
+	p := NewPlan(jobs, 9, now, func(Job) time.Time { return now }, func(time.Duration) time.Duration { return 0 })
+	due := p.Upcoming("run:cloud")
+	p.Due(now)
+	p.Due(now.Add(-maxSetBack)) // corrected a little
+	if got := p.Upcoming("run:cloud"); !got.Equal(due) {
+		t.Errorf("a corrected clock: due at %v, before %v", got, due)
+	}
+	now = at(t, "2024-05-09 10:30:00")
+	if got := p.Due(now); len(got) != 0 {
+		t.Errorf("begun since the clock was set back: %v", ids(got))
+	}
+	if got, want := p.Upcoming("run:cloud"), at(t, "2024-05-10 03:00:00"); !got.Equal(want) {
+		t.Errorf("due at %v, want %v", got, want)
+	}
+	if got := ids(p.Due(at(t, "2024-05-10 03:00:00"))); !slices.Contains(got, "run:cloud") {
+		t.Errorf("next day: %v", got)
+	}
+}
+
 // TestQueue: jobs of one queue do not overlap, and none is lost.
 func TestQueue(t *testing.T) {
 	c := parse(t, `
