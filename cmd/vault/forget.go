@@ -169,6 +169,8 @@ func (a *app) forgetByPolicy(ctx context.Context, r *repo.Repo, c catalogue, f *
 		m.Groups, m.Kept = m.Groups+1, m.Kept+kept
 		if kept == 0 {
 			emptied = append(emptied, groupText(g))
+		} else if lost := onlyGone(decisions); len(lost) > 0 {
+			a.ui.warn(groupText(g), fmt.Errorf("no backup that is kept has volume %s; what is backed up separately wants a --group of its own, or --group-by %s,volume", strings.Join(lost, ", "), f.groupBy))
 		}
 		a.showDecisions(g, decisions)
 	}
@@ -184,6 +186,25 @@ func (a *app) forgetByPolicy(ctx context.Context, r *repo.Repo, c catalogue, f *
 	}
 	a.tellForget(m)
 	return nil
+}
+
+// onlyGone returns the names of volumes, for people, that no backup which is kept has.
+func onlyGone(decisions []snapshot.Decision) (names []string) {
+	kept := map[string]bool{}
+	for _, keep := range []bool{true, false} {
+		for _, d := range decisions {
+			for i := range d.Backup.Volumes {
+				name := d.Backup.Volumes[i].Name
+				if d.Keep() == keep && !kept[name] {
+					kept[name] = true
+					if !keep {
+						names = append(names, display.Name(name))
+					}
+				}
+			}
+		}
+	}
+	return names
 }
 
 func (a *app) showDecisions(g snapshot.Group, decisions []snapshot.Decision) {
