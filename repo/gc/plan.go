@@ -52,8 +52,13 @@ type Plan struct {
 // Condemned returns all packs that go.
 func (p Plan) Condemned() []pack.ID { return slices.Concat(p.Delete, p.Repack) }
 
-// few small packs of one kind are left alone.
-const few = 8
+// few small packs of one kind are left alone, and those that a collection itself
+// leaves when it moves blobs of that kind are among them: so the next one finds
+// nothing to do.
+const (
+	few       = 8
+	openPacks = 2 // packs of one kind that are being filled at a time, and end as they are
+)
 
 // Make decides. It depends on its arguments only.
 func Make(packs []Pack, l Limits) (p Plan) {
@@ -91,15 +96,22 @@ func Make(packs []Pack, l Limits) (p Plan) {
 		return true
 	}
 	var small [3][]Pack
+	var room [3]int
+	for i := range room {
+		room[i] = few
+	}
 	for _, k := range partly {
 		switch {
 		case k.Dead > 0 && p.UnusedBytes > allowed && repack(k):
+			if int(k.Kind) < len(room) {
+				room[k.Kind] = few - openPacks
+			}
 		case k.Size < l.Small && int(k.Kind) < len(small):
 			small[k.Kind] = append(small[k.Kind], k)
 		}
 	}
-	for _, list := range small {
-		if len(list) > few {
+	for i, list := range small {
+		if len(list) > room[i] {
 			for _, k := range list {
 				repack(k)
 			}
