@@ -260,6 +260,11 @@ func (w *worker) createFile(d *dir, h handle, n *snapshot.Node, name string, ver
 	if !d.made || d.had.gid != w.gid || n.Links >= 2 {
 		m.have, err = f.stat()
 	}
+	if err == nil && d.inherits {
+		// While the file is empty: btrfs marks a file that it was to compress and could
+		// not, at any time after something was written.
+		f.object().setFlags(0, flagsSettable&^flagsLocking&^n.Flags)
+	}
 	if err == nil {
 		err = w.write(f, d, n, how)
 	}
@@ -271,10 +276,6 @@ func (w *worker) createFile(d *dir, h handle, n *snapshot.Node, name string, ver
 	}
 	if err != nil {
 		return outcome{}, err
-	}
-	if d.inherits {
-		mask := uint32(flagsSettable &^ flagsLocking)
-		f.object().setFlags(n.Flags&mask, mask) // what cannot be set is told below
 	}
 	w.fileFlags(f, d, n)
 	w.event(d, n.Name, n.Type, verb, untold(n))
