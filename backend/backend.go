@@ -99,3 +99,16 @@ type SingleWriter interface{ SingleWriter() }
 // bytes were sent and received so far, those of requests that have failed and of those
 // under way included. Who waits for a store that is slow sees by it that it is not dead.
 type Mover interface{ Moved() int64 }
+
+// bulkKey marks the context of a Put whose object is bulk.
+type bulkKey struct{}
+
+// Bulk returns a context that says of the objects which are put under it that
+// they are bulk: the most of all bytes, read seldom, and never needed to find out
+// what is stored. A driver may keep them where storing is cheap and reading dear.
+// Names do not tell: a pack of trees has one as a pack of data has. It is a
+// context, so that whoever wraps a backend passes it on.
+func Bulk(ctx context.Context) context.Context { return context.WithValue(ctx, bulkKey{}, true) }
+
+// IsBulk reports whether ctx comes from [Bulk].
+func IsBulk(ctx context.Context) bool { return ctx.Value(bulkKey{}) != nil }

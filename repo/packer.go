@@ -8,6 +8,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"vault/backend"
 	"vault/crypto"
 	"vault/index"
 	"vault/pack"
@@ -178,7 +179,11 @@ func (u *uploader) store(p *openPack) error {
 		return err
 	}
 	p.buf = f.Bytes[:0]
-	if err := u.w.r.be.Put(u.w.ctx, f.ID.Path(), f.Bytes); err != nil {
+	ctx := u.w.ctx
+	if f.Directory.Kind == crypto.BlobData {
+		ctx = backend.Bulk(ctx)
+	}
+	if err := u.w.r.be.Put(ctx, f.ID.Path(), f.Bytes); err != nil {
 		return fmt.Errorf("store pack %s: %w", f.ID, err)
 	}
 	u.w.stats.packs.Add(1)

@@ -33,7 +33,7 @@ type Config struct {
 	Credentials Credentials
 	CACert      string // PEM file of certificates to trust instead of the system's
 
-	StorageClass string // of data packs (names under "packs/") only; "" is the bucket's default
+	StorageClass string // of what is put as [backend.Bulk] only; "" is the bucket's default
 	ObjectLock   ObjectLock
 	PartSize     int // bytes; a larger Put goes up in parts of this size, 0 is 32 MiB
 

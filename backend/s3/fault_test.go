@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"math/rand/v2"
 	"sync"
 	"testing"
@@ -379,6 +380,32 @@ func TestParts(t *testing.T) {
 	}
 	if _, err := s.Get(bg, "packs/full", 0, -1); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("a failed upload left: %v", err)
+	}
+}
+
+// TestClass: only what is bulk is of the storage class, however it goes up.
+func TestClass(t *testing.T) {
+	t.Parallel()
+	s, f := faulty(t, func(c *Config) { c.PartSize, c.StorageClass = minPartSize, "GLACIER_IR" })
+	data := noise(minPartSize + 1)
+	for _, c := range []struct {
+		what string
+		ctx  context.Context
+		want map[string]bool
+	}{
+		{"trees", bg, map[string]bool{}},
+		{"data", backend.Bulk(bg), map[string]bool{OpPut + " GLACIER_IR": true, OpStart + " GLACIER_IR": true}},
+	} {
+		f.do(nil)
+		for _, n := range []int{100, len(data)} {
+			if err := s.Put(c.ctx, fmt.Sprintf("packs/%s-%d", c.what, n), data[:n]); err != nil {
+				t.Fatal(err)
+			}
+			mustHold(t, s, fmt.Sprintf("packs/%s-%d", c.what, n), data[:n])
+		}
+		if !maps.Equal(f.class, c.want) {
+			t.Errorf("%s: requests with a class %v, want %v", c.what, f.class, c.want)
+		}
 	}
 }
 

@@ -37,6 +37,7 @@ type front struct {
 	plan  func(op string, n int) *fault
 	seen  map[string]int
 	conns map[string]bool // remote addresses
+	class map[string]bool // "operation class", of requests that give one
 }
 
 func newFront(t testing.TB, srv *s3test.Server) *front {
@@ -112,7 +113,7 @@ func (m *meeting) wait(stop <-chan struct{}) {
 func (f *front) do(plan func(op string, n int) *fault) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.plan, f.seen, f.conns = plan, map[string]int{}, map[string]bool{}
+	f.plan, f.seen, f.conns, f.class = plan, map[string]int{}, map[string]bool{}, map[string]bool{}
 }
 
 func (f *front) count(op string) int {
@@ -131,6 +132,9 @@ func (f *front) next(r *http.Request) *fault {
 	n := f.seen[op]
 	f.seen[op]++
 	f.conns[r.RemoteAddr] = true
+	if class := r.Header.Get("X-Amz-Storage-Class"); class != "" {
+		f.class[op+" "+class] = true
+	}
 	if f.plan == nil {
 		return nil
 	}

@@ -22,6 +22,7 @@ const (
 func (s *Store) putParts(ctx context.Context, name string, data []byte) error {
 	size := max(s.cfg.PartSize, (len(data)+maxParts-1)/maxParts)
 	opts := s.options(name)
+	opts.StorageClass = s.class(ctx)
 	token := rand.Text()
 	opts.UserMetadata[tokenKey] = token
 	if !s.cfg.NoChecksum {

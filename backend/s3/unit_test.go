@@ -186,19 +186,22 @@ func TestUploadHeaders(t *testing.T) {
 	cfg := Config{Region: "r", Bucket: "bucket", StorageClass: "STANDARD_IA", CACert: ca,
 		Credentials: Credentials{AccessKey: "a", SecretKey: "s"},
 		ObjectLock:  ObjectLock{Mode: Compliance, For: 7 * 24 * time.Hour}, Now: func() time.Time { return now }}
+	bulk := backend.Bulk(bg)
 	for _, c := range []struct {
+		ctx       context.Context
 		url, name string
 		want      map[string]string
 	}{
-		{plain.URL, "packs/p", map[string]string{
+		{bulk, plain.URL, "packs/p", map[string]string{
 			"X-Amz-Storage-Class": "STANDARD_IA", "X-Amz-Checksum-Crc32c": "4waSgw==", // RFC 3720's polynomial; the CRC of "123456789"
 			"X-Amz-Object-Lock-Mode": "COMPLIANCE", "X-Amz-Object-Lock-Retain-Until-Date": "2030-01-09T03:04:06Z",
 			"X-Amz-Content-Sha256": "15e2b0d3c33891ebb0f1ef609ec419420c20e320ce94c65fbc8c3312448eb225", "If-None-Match": ""}},
-		{secure.URL, "index/i", map[string]string{"X-Amz-Storage-Class": "", "X-Amz-Checksum-Crc32c": "4waSgw==", "X-Amz-Content-Sha256": "UNSIGNED-PAYLOAD"}},
-		{secure.URL, "sessions/s", map[string]string{"X-Amz-Storage-Class": "", "X-Amz-Object-Lock-Mode": ""}},
+		{bg, plain.URL, "packs/trees", map[string]string{"X-Amz-Storage-Class": "", "X-Amz-Object-Lock-Mode": "COMPLIANCE"}},
+		{bg, secure.URL, "index/i", map[string]string{"X-Amz-Storage-Class": "", "X-Amz-Checksum-Crc32c": "4waSgw==", "X-Amz-Content-Sha256": "UNSIGNED-PAYLOAD"}},
+		{bg, secure.URL, "sessions/s", map[string]string{"X-Amz-Storage-Class": "", "X-Amz-Object-Lock-Mode": ""}},
 	} {
 		cfg.Endpoint = c.url
-		if err := mustOpen(t, cfg).Put(bg, c.name, []byte("123456789")); err != nil {
+		if err := mustOpen(t, cfg).Put(c.ctx, c.name, []byte("123456789")); err != nil {
 			t.Fatal(err)
 		}
 		for k, want := range c.want {

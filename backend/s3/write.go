@@ -11,7 +11,6 @@ import (
 	"errors"
 	"hash/crc32"
 	"io/fs"
-	"strings"
 
 	"github.com/minio/minio-go/v7"
 
@@ -22,12 +21,9 @@ import (
 // made an object. It arrives as X-Amz-Meta-Vault-Token.
 const tokenKey = "Vault-Token"
 
-// packsDir begins the names of data packs, to which the storage class applies:
-// they are most of the bytes, and read seldom.
-const packsDir = "packs/"
-
 // Put implements [backend.Backend]. Data of more than [Config].PartSize bytes
-// goes up in parts, several at once.
+// goes up in parts, several at once. Under a context of [backend.Bulk] the object
+// is of [Config].StorageClass.
 func (s *Store) Put(ctx context.Context, name string, data []byte) error {
 	if err := s.begin(ctx, "put", name); err != nil {
 		return err
@@ -37,6 +33,7 @@ func (s *Store) Put(ctx context.Context, name string, data []byte) error {
 		err = s.putParts(ctx, name, data)
 	} else {
 		p := s.prepare(name, data)
+		p.opts.StorageClass = s.class(ctx)
 		err = s.retry(ctx, func(ctx context.Context) error { return s.send(ctx, p) })
 	}
 	if err != nil {
@@ -159,11 +156,17 @@ func (s *Store) options(name string) minio.PutObjectOptions {
 		DisableContentSha256: true, // no signing in chunks: the hash is given, or TLS protects the data
 		DisableMultipart:     true,
 	}
-	if strings.HasPrefix(name, packsDir) {
-		opts.StorageClass = s.cfg.StorageClass
-	}
 	s.cfg.ObjectLock.mark(&opts, name, s.now())
 	return opts
+}
+
+// class returns the storage class of an object that is put under ctx, "" for the
+// bucket's default.
+func (s *Store) class(ctx context.Context) string {
+	if backend.IsBulk(ctx) {
+		return s.cfg.StorageClass
+	}
+	return ""
 }
 
 // send makes one request.
