@@ -14,6 +14,7 @@ import (
 	"vault/backend"
 	"vault/crypto"
 	"vault/internal/display"
+	"vault/internal/location"
 	"vault/internal/match"
 	"vault/repo"
 	"vault/repo/gc"
@@ -116,13 +117,12 @@ func (a *app) prune(ctx context.Context, r *repo.Repo, limits gc.Limits, f prune
 	if f.repackSmall && limits.MaxRepack != 0 {
 		limits.Small = gc.DefaultLimits(r.Params().PackSize).Small
 	}
-	if !dryRun {
-		if err := a.proveExclusive(ctx, r); err != nil {
-			return fmt.Errorf("prune: %w", err)
-		}
+	loc, err := a.location()
+	if err != nil {
+		return err
 	}
 	waited := map[crypto.SessionID]bool{}
-	report, err := gc.Run(ctx, r, gc.Options{
+	report, err := gc.Prune(ctx, r, gc.PruneOptions{Prove: loc.Scheme != location.Local, Options: gc.Options{
 		Limits: limits, DryRun: dryRun, Patience: f.patience, Dead: sessionDead,
 		Planned: func(report gc.Report) { a.showPlan(report, dryRun) },
 		Wait: func(list []repo.Waiting) {
@@ -133,7 +133,7 @@ func (a *app) prune(ctx context.Context, r *repo.Repo, limits gc.Limits, f prune
 				}
 			}
 		},
-	})
+	}})
 	switch {
 	case errors.Is(err, backend.ErrNoSpace):
 		return &failure{code: exitNoSpace, err: fmt.Errorf("prune: %w", err),
@@ -149,19 +149,15 @@ func (a *app) prune(ctx context.Context, r *repo.Repo, limits gc.Limits, f prune
 		}
 		return nil
 	}
-	temporary, err := sweepTemporary(ctx, r)
-	if err != nil {
-		return fmt.Errorf("prune: %w", err)
-	}
-	extended, err := 0, error(nil)
+	extended := 0
 	if f.extendLock {
 		if extended, err = extendLocks(ctx, r); err != nil {
-			return fmt.Errorf("extend locks: %w", err)
+			return err
 		}
 	}
-	m := pruneSummary{Type: "summary", Nothing: report.Nothing && report.Deleted+temporary == 0, Held: report.Held, Extended: extended, Adopted: report.Adopted, Dropped: len(report.Dropped), Served: len(report.Served),
+	m := pruneSummary{Type: "summary", Nothing: report.Nothing && report.Deleted+report.Temporary == 0, Held: report.Held, Extended: extended, Adopted: report.Adopted, Dropped: len(report.Dropped), Served: len(report.Served),
 		Deleted: report.Deleted, BytesFreed: max(0, report.FreedSize), PacksStored: report.Rescued.Packs, BytesStored: report.Rescued.Stored, PacksSpared: report.Spared,
-		Temporary: temporary, Duration: time.Since(start).Seconds()}
+		Temporary: report.Temporary, Duration: time.Since(start).Seconds()}
 	a.ui.message(m)
 	switch {
 	case m.Nothing:
@@ -235,20 +231,4 @@ func (a *app) tellWaiting(w repo.Waiting, patience time.Duration) {
 		a.ui.complain("waiting for a backup that is under way: host %s, process %d, since %s; it is given up when it shows no sign of life for %s (--patience)",
 			display.Name(w.Host), w.PID, localTime(w.Started), display.Duration(patience))
 	}
-}
-
-// sweepTemporary lets a driver that has temporary files remove those that
-// nobody is writing any more.
-func sweepTemporary(ctx context.Context, r *repo.Repo) (int, error) {
-	s, ok := r.Backend().(interface {
-		Sweep(context.Context) (int, error)
-	})
-	if !ok {
-		return 0, nil
-	}
-	n, err := s.Sweep(ctx)
-	if errors.Is(err, errors.ErrUnsupported) {
-		err = nil
-	}
-	return n, err
 }
