@@ -53,3 +53,34 @@ func TestHeap(t *testing.T) {
 	}
 	runtime.KeepAlive(s)
 }
+
+// TestSharedHeap: an index that has a small segment more, or less, than a large one
+// takes next to no memory beside it.
+func TestSharedHeap(t *testing.T) {
+	rng := rand.New(rand.NewPCG(3, 3))
+	large, small, smaller := benchSegment(rng, 200_000), benchSegment(rng, 4000), benchSegment(rng, 2000)
+	x := New(large, small)
+	took := func(f func() *Index) (n uint64) {
+		n = 1 << 60
+		for range 5 { // the least: other goroutines of the test take memory, too
+			var before, after runtime.MemStats
+			runtime.ReadMemStats(&before)
+			y := f()
+			runtime.ReadMemStats(&after)
+			n = min(n, after.TotalAlloc-before.TotalAlloc)
+			runtime.KeepAlive(y)
+		}
+		return n
+	}
+	whole := took(func() *Index { return New(large, small) })
+	for what, f := range map[string]func() *Index{
+		"the same": func() *Index { return x.WithOnly(small, large) },
+		"one more": func() *Index { return x.WithOnly(large, small, smaller) },
+		"one less": func() *Index { return x.WithOnly(large) },
+		"another":  func() *Index { return x.WithOnly(large, smaller) },
+	} {
+		if n := took(f); n > whole/10 {
+			t.Errorf("%s: %d bytes, where a whole index takes %d", what, n, whole)
+		}
+	}
+}

@@ -261,8 +261,8 @@ func TestIndexAgainstModel(t *testing.T) {
 			t.Fatal("With changed its receiver")
 		}
 		for i := 1; i < len(x.layers); i++ {
-			if x.layers[i-1].rows <= 2*x.layers[i].rows {
-				t.Fatalf("layers of %d and %d rows", x.layers[i-1].rows, x.layers[i].rows)
+			if x.layers[i-1].names <= 2*x.layers[i].names {
+				t.Fatalf("layers of %d and %d names", x.layers[i-1].names, x.layers[i].names)
 			}
 		}
 	}
@@ -270,6 +270,69 @@ func TestIndexAgainstModel(t *testing.T) {
 	checkModel(t, rng, New(slices.Collect(x.Segments())...), m)
 	for range x.Lookup(m.ids()[0]) {
 		break // must not panic
+	}
+}
+
+// TestWithOnly: whatever comes and goes, the index answers as one that is made of
+// the same segments, is the old one when nothing did, and stays small.
+func TestWithOnly(t *testing.T) {
+	rng := rand.New(rand.NewPCG(11, 12))
+	type part struct {
+		packs [2]testPack
+		*Segment
+	}
+	var parts []part
+	x := New()
+	kept, made := 0, 0 // filters
+	for round := range 40 {
+		parts = slices.DeleteFunc(parts, func(part) bool { return rng.IntN(12) == 0 })
+		if round%20 == 19 {
+			parts = parts[len(parts)/2:]
+		}
+		for range rng.IntN(4) {
+			p := [2]testPack{randomPack(rng, 3, 30, nil), randomPack(rng, 3, 30, nil)}
+			parts = append(parts, part{p, segment(t, encode(t, p[:]...))})
+		}
+		rng.Shuffle(len(parts), func(i, j int) { parts[i], parts[j] = parts[j], parts[i] })
+		m := model{}
+		var list []*Segment
+		for _, p := range parts {
+			list = append(list, p.Segment)
+			m.add(p.packs[0])
+			m.add(p.packs[1])
+		}
+		before, layers, rows := x, slices.Clone(x.layers), x.Len()
+		x = x.WithOnly(list...)
+		if before.Len() != rows || !slices.Equal(before.layers, layers) {
+			t.Fatal("WithOnly changed its receiver")
+		}
+		if x.WithOnly(list...) != x {
+			t.Fatal("the same segments, and yet another index")
+		}
+		checkModel(t, rng, x, m)
+		names := 0
+		for i, l := range x.layers {
+			if i > 0 && x.layers[i-1].names <= 2*l.names {
+				t.Fatalf("layers of %d and %d names", x.layers[i-1].names, l.names)
+			}
+			if names += l.names; 3*l.names > 4*count(l.segments) {
+				t.Fatalf("a filter of %d names for %d", l.names, count(l.segments))
+			}
+			if slices.ContainsFunc(layers, func(old *layer) bool { return &old.filter[0] == &l.filter[0] }) {
+				kept++
+			} else {
+				made++
+			}
+		}
+		if x.Len() != m.rows() || 3*names > 4*x.Len() {
+			t.Fatalf("%d rows, want %d; %d names in filters", x.Len(), m.rows(), names)
+		}
+	}
+	if kept < 10 || made < 10 {
+		t.Errorf("%d filters were shared and %d made: the test tells nothing", kept, made)
+	}
+	if x.WithOnly().Len() != 0 {
+		t.Error("of no segments, and not empty")
 	}
 }
 

@@ -356,7 +356,12 @@ func (r *Repo) loadIndex(ctx context.Context, v, old *view) error {
 			list = append(list, s)
 		}
 	}
-	v.index = index.New(list...)
+	// The old index is held still, by the Repo or by a Writer: what both have in
+	// common is there once.
+	if v.index = old.index; v.index == nil {
+		v.index = index.New()
+	}
+	v.index = v.index.WithOnly(list...)
 	return nil
 }
 
