@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"sync"
+	"time"
 
 	"vault/backend"
 	"vault/crypto"
@@ -58,8 +59,8 @@ func Init(ctx context.Context, be backend.Backend, o InitOptions) (*Repo, error)
 	}
 	alone(be, params)
 	if params.Sharing == Shared {
-		if err := raceCreates(ctx, be, env.Rand); err != nil {
-			return nil, err
+		if err := raceCreates(ctx, be, env); err != nil {
+			return nil, fmt.Errorf("init: %w", err)
 		}
 	}
 	return create(ctx, be, o, env, params)
@@ -170,18 +171,22 @@ func (r *Repo) ProveExclusive(ctx context.Context) error {
 	if r.params.Sharing != Shared {
 		return nil
 	}
-	return raceCreates(ctx, r.be, r.env.Rand)
+	return raceCreates(ctx, r.be, r.env)
 }
 
-const racers = 16
+const (
+	racers      = 16
+	cleanupTime = 30 * time.Second // for removing what a race that failed has left
+)
 
 // raceCreates proves, as far as a test can, that of several creates of one
 // name exactly one wins. What it creates is removed again; the name is none of
-// a repository's, so a leftover is a stranger's file.
-func raceCreates(ctx context.Context, be backend.Backend, random io.Reader) error {
+// a repository's, so a leftover is a stranger's file. One that the store holds,
+// as a bucket does that locks whatever is stored, stays, with a warning.
+func raceCreates(ctx context.Context, be backend.Backend, env Env) error {
 	var id crypto.SlotID
-	if _, err := io.ReadFull(random, id[:]); err != nil {
-		return fmt.Errorf("init: read randomness: %w", err)
+	if _, err := io.ReadFull(env.Rand, id[:]); err != nil {
+		return fmt.Errorf("read randomness: %w", err)
 	}
 	name := "probe-" + id.String()
 	errs := make([]error, racers)
@@ -190,23 +195,39 @@ func raceCreates(ctx context.Context, be backend.Backend, random io.Reader) erro
 		wg.Go(func() { errs[i] = be.Create(ctx, name, []byte{byte(i)}) })
 	}
 	wg.Wait()
+	proof := judgeRace(name, errs)
+	if proof != nil { // any of them may have made it, also one that was told of a failure
+		bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanupTime)
+		defer cancel()
+		be.Delete(bounded, name) // best effort: the error to report is the first
+		return proof
+	}
+	switch err := be.Delete(ctx, name); {
+	case errors.Is(err, backend.ErrLocked):
+		env.Warn(name, fmt.Errorf("what was created to try the store stays: %w", err))
+	case err != nil && !errors.Is(err, fs.ErrNotExist):
+		return fmt.Errorf("try exclusive creates: %w", err)
+	}
+	return nil
+}
+
+// judgeRace returns what the answers to racing creates of name prove against the
+// store, or a failure of one of them.
+func judgeRace(name string, errs []error) error {
 	won := 0
+	var failed error
 	for _, err := range errs {
 		switch {
 		case err == nil:
 			won++
 		case errors.Is(err, errors.ErrUnsupported):
 			return fmt.Errorf("%w: %w", ErrNoExclusiveCreate, err)
-		case !errors.Is(err, fs.ErrExist):
-			be.Delete(context.WithoutCancel(ctx), name)
-			return fmt.Errorf("init: %w", err)
+		case !errors.Is(err, fs.ErrExist) && failed == nil:
+			failed = fmt.Errorf("try exclusive creates: %w", err)
 		}
 	}
-	if err := be.Delete(ctx, name); err != nil {
-		return fmt.Errorf("init: %w", err)
-	}
-	if won != 1 {
+	if failed == nil && won != 1 {
 		return fmt.Errorf("%w: %d of %d clients that created %s at the same time were told that they were first", ErrNoExclusiveCreate, won, racers, name)
 	}
-	return nil
+	return failed
 }
