@@ -90,6 +90,11 @@ var codes = map[string]verdict{
 	"InsufficientCapacity":           full,
 	"storage_cap_exceeded":           full,
 
+	// These come with status 200 too: the answer to the completion of an upload
+	// begins before the store knows how it ends. Amazon says to make it again.
+	"InternalError":               ailing,
+	"InternalFailure":             ailing,
+	"ServiceUnavailable":          ailing,
 	"SlowDown":                    slow,
 	"SlowDownRead":                slow,
 	"SlowDownWrite":               slow,
@@ -115,8 +120,9 @@ const (
 )
 
 var (
-	full = verdict{kind: backend.ErrNoSpace, unmade: true, hint: "free some space, or raise the quota"}
-	slow = verdict{kind: backend.ErrUnreachable, temporary: true, hint: "the store asks for fewer requests"}
+	full   = verdict{kind: backend.ErrNoSpace, unmade: true, hint: "free some space, or raise the quota"}
+	ailing = verdict{kind: backend.ErrUnreachable, temporary: true, hint: "the store reports an error of its own"}
+	slow   = verdict{kind: backend.ErrUnreachable, temporary: true, hint: "the store asks for fewer requests"}
 )
 
 func judgeAnswer(api minio.ErrorResponse) verdict {
@@ -149,7 +155,7 @@ func judgeAnswer(api minio.ErrorResponse) verdict {
 		return verdict{}
 	default:
 		if status >= 500 {
-			return verdict{kind: backend.ErrUnreachable, temporary: true, hint: "the store reports an error of its own"}
+			return ailing
 		}
 		return verdict{unmade: true}
 	}

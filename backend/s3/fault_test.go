@@ -346,6 +346,8 @@ func TestParts(t *testing.T) {
 		"start":               until(OpStart, 2, fault{lose: true}),
 		"completion":          until(OpComplete, 2, fault{reset: true}),
 		"completion's answer": at(OpComplete, 0, fault{lose: true}),
+		"internal error":      until(OpComplete, 2, fault{status: 200, code: "InternalError"}), // as Amazon answers
+		"slow down":           until(OpComplete, 2, fault{status: 200, code: "SlowDown"}),
 	} {
 		f.do(plan)
 		if err := s.Put(bg, "packs/"+what[:3]+what[len(what)-3:], data); err != nil {
