@@ -138,26 +138,22 @@ func (a *aside) receive() error {
 	return nil
 }
 
-// ask sends a request of that type whose arguments are strings. The answer comes
-// into the channel that it returns, unless the connection breaks. An error is
+// send sends a request, whose bytes it keeps no longer than that takes. The answer
+// comes into the channel that it returns, unless the connection breaks. An error is
 // temporary.
-func (a *aside) ask(kind byte, args ...string) (<-chan answer, error) {
+func (a *aside) send(q request) (<-chan answer, error) {
 	ch := make(chan answer, 1)
 	a.mu.Lock()
 	a.last++
 	id := a.last | ours
 	a.waiting[id] = ch
 	a.mu.Unlock()
-	p := append(make([]byte, 4, 64), kind)
-	p = binary.BigEndian.AppendUint32(p, id)
-	for _, s := range args {
-		p = append(binary.BigEndian.AppendUint32(p, uint32(len(s))), s...)
-	}
-	binary.BigEndian.PutUint32(p, uint32(len(p)-4))
+	binary.BigEndian.PutUint32(q, uint32(len(q)-4))
+	binary.BigEndian.PutUint32(q[5:], id)
 	a.writing.Lock()
 	defer a.writing.Unlock()
-	a.tracer.see(p)
-	if _, err := a.w.Write(p); err != nil {
+	a.tracer.see(q)
+	if _, err := a.w.Write(q); err != nil {
 		return nil, &lost{fmt.Errorf("send: %w", err)}
 	}
 	return ch, nil

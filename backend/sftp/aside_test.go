@@ -61,7 +61,7 @@ func TestAsideWrites(t *testing.T) {
 		var wg sync.WaitGroup
 		wg.Go(func() {
 			for range 20 {
-				if _, err := a.ask(askOpenDir, "directory"); err != nil {
+				if _, err := a.send(newRequest(nil, askOpenDir, "directory")); err != nil {
 					t.Error(err)
 				}
 			}
@@ -100,8 +100,8 @@ func TestAsideReads(t *testing.T) {
 	first, second := packet(isHandle, uint32(ours+1), "h"), packet(isStatus, uint32(ours+2), uint32(1), "end", "")
 	in := bytes.Join([][]byte{version, second, other, first, long}, nil)
 	a := newAside(bytes.NewReader(in), &sink{}, nil)
-	one, _ := a.ask(askOpenDir, "d")
-	two, _ := a.ask(askReadDir, "h")
+	one, _ := a.send(newRequest(nil, askOpenDir, "d"))
+	two, _ := a.send(newRequest(nil, askReadDir, "h"))
 	got, err := io.ReadAll(a)
 	if want := bytes.Join([][]byte{version, other, long}, nil); err != nil || !bytes.Equal(got, want) {
 		t.Fatalf("%v; the library reads %d bytes, want %d", err, len(got), len(want))
@@ -109,7 +109,7 @@ func TestAsideReads(t *testing.T) {
 	if x := <-one; x.kind != isHandle || string(x.body) != "\x00\x00\x00\x01h" {
 		t.Errorf("first answer: %v", x)
 	}
-	if err := statusOf(<-two); err != io.EOF {
+	if err := failureOf(<-two); err != io.EOF {
 		t.Errorf("second answer: %v", err)
 	}
 	for name, in := range map[string][]byte{
@@ -120,7 +120,7 @@ func TestAsideReads(t *testing.T) {
 		"cut off in the midst": first[:len(first)-1],
 	} {
 		a := newAside(bytes.NewReader(in), &sink{}, nil)
-		if _, err := a.ask(askOpenDir, "d"); err != nil {
+		if _, err := a.send(newRequest(nil, askOpenDir, "d")); err != nil {
 			t.Fatal(err)
 		}
 		if got, err := io.ReadAll(a); err == nil || len(got) > 0 {
@@ -129,8 +129,9 @@ func TestAsideReads(t *testing.T) {
 	}
 }
 
-// scripted answers each request of readDir with what a function says.
-func scripted(t *testing.T, answer func(kind byte, n int) []byte) *conn {
+// scripted is a connection to a server that answers the nth request of a kind, whose
+// arguments are args, with what a function says; answers may overtake each other.
+func scripted(t *testing.T, answer func(kind byte, n int, args []byte) []byte) *conn {
 	server, client := io.Pipe()
 	requests, w := io.Pipe()
 	c := &conn{aside: newAside(server, w, nil)}
@@ -142,13 +143,14 @@ func scripted(t *testing.T, answer func(kind byte, n int) []byte) *conn {
 			if _, err := io.ReadFull(requests, head); err != nil {
 				return
 			}
-			if _, err := io.CopyN(io.Discard, requests, int64(binary.BigEndian.Uint32(head))-5); err != nil {
+			args := make([]byte, binary.BigEndian.Uint32(head)-5)
+			if _, err := io.ReadFull(requests, args); err != nil {
 				return
 			}
 			kind := head[4]
-			p := answer(kind, counts[kind])
+			p := answer(kind, counts[kind], args)
 			counts[kind]++
-			copy(p[5:], head[5:])
+			p = append(bytes.Clone(p[:5]), append(bytes.Clone(head[5:]), p[9:]...)...)
 			go client.Write(p)
 		}
 	}()
@@ -190,14 +192,14 @@ func TestReadDirAnswers(t *testing.T) {
 		"no status":                  {open: handle, reads: [][]byte{packet(isStatus, id)}, is: errMalformed},
 	} {
 		t.Run(what, func(t *testing.T) {
-			conn := scripted(t, func(kind byte, n int) []byte {
+			conn := scripted(t, func(kind byte, n int, _ []byte) []byte {
 				switch kind {
 				case askOpenDir:
-					return bytes.Clone(c.open)
+					return c.open
 				case askStat:
-					return bytes.Clone(c.ground)
+					return c.ground
 				case askReadDir:
-					return bytes.Clone(c.reads[min(n, len(c.reads)-1)])
+					return c.reads[min(n, len(c.reads)-1)]
 				}
 				return packet(isStatus, id, uint32(0))
 			})
@@ -236,7 +238,7 @@ func FuzzAnswers(f *testing.F) {
 		if len(list) > len(b)/12 || err != nil && list != nil {
 			t.Errorf("%d entries of %d bytes, %v", len(list), len(b), err)
 		}
-		if statusOf(answer{isStatus, b}) == nil || statusOf(answer{isName, b}) == nil {
+		if failureOf(answer{isStatus, b}) == nil || failureOf(answer{isName, b}) == nil {
 			t.Error("a status without an error")
 		}
 	})

@@ -78,6 +78,27 @@ func TestAgent(t *testing.T) {
 	refused(t, "no agent", cfg, backend.ErrPermission, "ssh agent")
 }
 
+// TestStuckAgent: an agent that does not answer, such as a forwarded one whose
+// connection died, keeps nobody waiting: other keys are used, or what is wrong is said.
+func TestStuckAgent(t *testing.T) {
+	t.Parallel()
+	srv := newServer(t, sftptest.Options{})
+	socket := t.TempDir() + "/agent"
+	l, err := net.Listen("unix", socket)
+	must(t, err)
+	t.Cleanup(func() { l.Close() }) // nobody accepts
+	cfg := srv.cfg(srv.place())
+	cfg.AgentSocket, cfg.Timeout = socket, 2*time.Second // half of it is the agent's
+	must(t, hasty(t, cfg).Put(ctx, "x", nil))
+	cfg.Identities, cfg.Retries = []string{srv.Dir + "/missing"}, -1
+	if s, err := Open(ctx, cfg); err == nil {
+		s.Close()
+		t.Error("opened without a key")
+	} else if !errors.Is(err, backend.ErrUnreachable) {
+		t.Errorf("without a key: %v", err)
+	}
+}
+
 // TestEncryptedKey: the passphrase is asked for once, when it is needed.
 func TestEncryptedKey(t *testing.T) {
 	t.Parallel()

@@ -131,12 +131,12 @@ func (s *Store) serverTime(ctx context.Context) (now time.Time, err error) {
 			return err
 		}
 		u := &upload{s: s}
-		f, err := u.open(ctx, c)
+		g, err := u.open(ctx, c)
 		if err != nil {
 			return err
 		}
-		info, err := callOr(ctx, c, f.Stat, nil)
-		closeLater(c, f)
+		info, err := c.fstat(ctx, g.file)
+		g.close()
 		if u.drop(ctx, c); u.temp != "" {
 			s.sweepLater(u.temp)
 		}

@@ -211,9 +211,11 @@ func (d *sshDialer) handshake(ctx context.Context, h *hop, wire *tap, timeout ti
 		host = h.cfg.hostKeyAlias
 	}
 	checker := &hostChecker{known: h.known, host: host, port: h.cfg.port}
-	timer := time.AfterFunc(timeout, func() { wire.fail(errors.New("the server does not get on with the handshake")) })
+	ctx, give := context.WithCancelCause(ctx)
+	defer give(nil)
+	timer := time.AfterFunc(timeout, func() { give(errors.New("the server, or the ssh agent, does not get on with the handshake")) })
 	defer timer.Stop()
-	defer context.AfterFunc(ctx, func() { wire.fail(ctx.Err()) })()
+	defer context.AfterFunc(ctx, func() { wire.fail(context.Cause(ctx)) })()
 	pause := func() func() {
 		timer.Stop()
 		return func() { timer.Reset(timeout) }
@@ -230,7 +232,7 @@ func (d *sshDialer) handshake(ctx context.Context, h *hop, wire *tap, timeout ti
 			return err
 		},
 		Auth: []ssh.AuthMethod{ssh.PublicKeysCallback(func() ([]ssh.Signer, error) {
-			offered = d.keys.collect(ctx, h, pause)
+			offered = d.keys.collect(ctx, h, timeout/2, pause)
 			return offered.signers, nil
 		})},
 	})

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"golang.org/x/crypto/ssh"
 	"golang.org/x/crypto/ssh/agent"
@@ -43,10 +44,11 @@ type candidates struct {
 // collect returns the keys for a host, the most promising first: those named
 // for it, then those of the agent, then the user's default ones. Asking about
 // passphrases is put off until the server wants the key; pause is called
-// before and resume after it.
-func (k *keyring) collect(ctx context.Context, h *hop, pause func() (resume func())) candidates {
+// before and resume after it. An agent that does not say what it has goes without
+// after patience, and one that does not sign when ctx ends.
+func (k *keyring) collect(ctx context.Context, h *hop, patience time.Duration, pause func() (resume func())) candidates {
 	c := candidates{close: func() {}}
-	fromAgent := k.agentSigners(h.agent, &c)
+	fromAgent := k.agentSigners(ctx, h.agent, patience, &c)
 	named := len(h.cfg.identities) > 0
 	files := h.cfg.identities
 	if !named {
@@ -92,20 +94,24 @@ func (k *keyring) collect(ctx context.Context, h *hop, pause func() (resume func
 }
 
 // agentSigners asks the agent at socket.
-func (k *keyring) agentSigners(socket string, c *candidates) []ssh.Signer {
+func (k *keyring) agentSigners(ctx context.Context, socket string, patience time.Duration, c *candidates) []ssh.Signer {
 	if socket == "" {
 		return nil
 	}
-	conn, err := net.Dial("unix", socket)
+	dialer := net.Dialer{Timeout: patience}
+	conn, err := dialer.DialContext(ctx, "unix", socket)
 	if err != nil {
 		c.notes = append(c.notes, "ssh agent: "+err.Error())
 		return nil
 	}
-	c.close = func() { conn.Close() }
+	stop := context.AfterFunc(ctx, func() { conn.Close() })
+	c.close = func() { stop(); conn.Close() }
+	_ = conn.SetDeadline(time.Now().Add(patience))
 	signers, err := agent.NewClient(conn).Signers()
 	if err != nil {
 		c.notes = append(c.notes, "ssh agent: "+err.Error())
 	}
+	_ = conn.SetDeadline(time.Time{}) // somebody may have to agree to what it signs
 	return signers
 }
 

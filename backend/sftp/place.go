@@ -8,7 +8,6 @@ import (
 	"os"
 	"path"
 
-	"github.com/pkg/sftp"
 	"golang.org/x/sync/errgroup"
 
 	"vault/backend"
@@ -92,21 +91,6 @@ func lstat(ctx context.Context, c *conn, name string) (os.FileInfo, error) {
 	return call(ctx, c, func() (os.FileInfo, error) { return c.client.Lstat(name) })
 }
 
-// openFile opens a file or directory; one that arrives too late is closed.
-func openFile(ctx context.Context, c *conn, name string, flags int) (*sftp.File, error) {
-	return callOr(ctx, c, func() (*sftp.File, error) { return c.client.OpenFile(name, flags) },
-		func(f *sftp.File) { f.Close() })
-}
-
-// closeLater closes a file whose closing cannot fail in a way that matters.
-func closeLater(c *conn, f *sftp.File) {
-	c.pending.Add(1)
-	go func() {
-		defer c.pending.Add(-1)
-		_ = f.Close()
-	}()
-}
-
 // shard makes the sub-directory rel with its parents where they are missing.
 // Their entries may not be durable yet, see entryDurable.
 func (s *Store) shard(ctx context.Context, c *conn, rel string) error {
@@ -179,43 +163,72 @@ func parentOf(rel string) string {
 	return ""
 }
 
-// entryDurable makes the entry of the sub-directory rel durable, and those of
-// its parents: another process may have made one and not have come to syncing
-// it, so that each is synced once by every process that relies on it.
-func (s *Store) entryDurable(ctx context.Context, c *conn, rel string) error {
-	var unknown []string // from rel upwards
+// doubtful returns the sub-directories from rel upwards whose entries in their
+// parents this store does not know to be durable; "" is the repository's. It is
+// empty if the server cannot make anything durable.
+func (s *Store) doubtful(c *conn, rel string) []string {
 	s.mu.Lock()
+	defer s.mu.Unlock()
+	var list []string
 	for c.has.fsync && !s.synced[rel] {
-		unknown = append(unknown, rel)
+		list = append(list, rel)
 		if rel == "" {
 			break
 		}
 		rel = parentOf(rel)
 	}
-	s.mu.Unlock()
+	return list
+}
+
+// sure notes that the entries of these sub-directories are durable.
+func (s *Store) sure(rels []string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, rel := range rels {
+		s.synced[rel] = true
+	}
+}
+
+// above returns the directory on the server that holds the entry of the
+// sub-directory rel.
+func (s *Store) above(rel string) string {
+	if rel == "" {
+		return path.Dir(s.root)
+	}
+	return s.dir(parentOf(rel))
+}
+
+// dirSynced returns the failure to sync a directory, if it is one: a file system
+// that cannot (EINVAL, ENOSYS) leaves nothing more to do.
+func dirSynced(err error) error {
+	if isBadMessage(err) || isUnsupported(err) {
+		return nil
+	}
+	return err
+}
+
+// entrySynced is dirSynced for what is above rel. A parent of the repository that
+// we may not read, or that is outside of a chroot, is left to whoever set up the place.
+func entrySynced(rel string, err error) error {
+	if rel == "" && errors.Is(err, fs.ErrPermission) {
+		return nil
+	}
+	return dirSynced(err)
+}
+
+// entryDurable makes the entry of the sub-directory rel durable, and those of
+// its parents: another process may have made one and not have come to syncing
+// it, so that each is synced once by every process that relies on it.
+func (s *Store) entryDurable(ctx context.Context, c *conn, rel string) error {
+	list := s.doubtful(c, rel)
 	g, ctx := errgroup.WithContext(ctx)
-	for _, rel := range unknown {
-		g.Go(func() error {
-			if rel != "" {
-				return syncDir(ctx, c, s.dir(parentOf(rel)))
-			}
-			// A parent that we may not read, or that is outside of a chroot, is
-			// left to whoever set up the place.
-			err := syncDir(ctx, c, path.Dir(s.root))
-			if errors.Is(err, fs.ErrPermission) {
-				err = nil
-			}
-			return err
-		})
+	for _, rel := range list {
+		g.Go(func() error { return entrySynced(rel, syncDir(ctx, c, s.above(rel))) })
 	}
 	if err := g.Wait(); err != nil {
 		return err
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, rel := range unknown {
-		s.synced[rel] = true
-	}
+	s.sure(list)
 	return nil
 }
 
@@ -224,20 +237,10 @@ func syncDir(ctx context.Context, c *conn, dir string) error {
 	if !c.has.fsync {
 		return nil
 	}
-	f, err := openFile(ctx, c, dir, os.O_RDONLY)
+	handle, err := c.open(ctx, dir)
 	if err != nil {
 		return err
 	}
-	defer closeLater(c, f)
-	return syncOpenDir(ctx, c, f)
-}
-
-// syncOpenDir syncs an open directory. A file system that cannot sync
-// directories (EINVAL, ENOSYS) leaves nothing more to do.
-func syncOpenDir(ctx context.Context, c *conn, f *sftp.File) error {
-	err := do(ctx, c, f.Sync)
-	if isBadMessage(err) || isUnsupported(err) {
-		return nil
-	}
-	return err
+	defer c.closeLater(handle)
+	return dirSynced(c.sync(ctx, handle))
 }

@@ -3,21 +3,20 @@ package sftp
 import (
 	"context"
 	"errors"
-	"fmt"
 	"hash/maphash"
 	"io"
 	"io/fs"
 	"math"
-	"os"
-
-	"github.com/pkg/sftp"
 )
 
 // A reader asks for blocks of at most blockSize, which travel as many requests
-// at once, and for the next ones while one is consumed.
+// at once, and for the next ones while one is consumed. The size of an object that
+// is wanted to its end is asked for together with its first bytes, which are all
+// of most records: opened and read, those take two round trips.
 const (
 	blockSize   = 1 << 20
 	blocksAhead = 2
+	headSize    = chunkSize
 )
 
 // Get implements [backend.Backend].
@@ -49,8 +48,8 @@ type reader struct {
 	s    *Store
 	name string
 
-	c     *conn      // nil once closed
-	f     *sftp.File // nil once closed
+	c     *conn  // nil once closed
+	f     string // handle
 	start int64
 	pos   int64 // of the next byte to return
 	left  int64 // bytes to return from there
@@ -69,10 +68,11 @@ type blockOrError struct {
 
 // open opens the object over c and keeps c.
 func (r *reader) open(ctx context.Context, c *conn) error {
-	f, err := openFile(ctx, c, r.s.file(r.name), os.O_RDONLY)
+	f, err := c.open(ctx, r.s.file(r.name))
 	if err != nil {
 		return r.s.missing(ctx, c, err)
 	}
+	r.block, r.next, r.ahead = nil, nil, r.pos
 	// A range of some bytes shows by itself whether it is there.
 	if r.left <= 0 || r.toEnd {
 		err = r.measure(ctx, c, f)
@@ -81,21 +81,26 @@ func (r *reader) open(ctx context.Context, c *conn) error {
 		err = r.again(ctx, c, f)
 	}
 	if err != nil {
-		closeLater(c, f)
+		c.closeLater(f)
 		return err
 	}
 	r.s.mu.Lock()
 	c.users++
 	r.s.mu.Unlock()
 	r.c, r.f = c, f
-	r.block, r.next, r.ahead = nil, nil, r.pos
 	return nil
 }
 
 // measure checks a range that is empty or reaches to the end against the
-// object's size.
-func (r *reader) measure(ctx context.Context, c *conn, f *sftp.File) error {
-	info, err := call(ctx, c, f.Stat)
+// object's size, and may take its first block.
+func (r *reader) measure(ctx context.Context, c *conn, f string) error {
+	head := make(chan blockOrError, 1)
+	if fresh := r.toEnd && r.pos == r.start; fresh { // nothing was returned: a new version will do
+		r.left = -1
+		at := r.pos
+		go func() { head <- fetch(ctx, c, f, at, headSize) }()
+	}
+	info, err := c.fstat(ctx, f)
 	switch {
 	case err != nil:
 		return err
@@ -103,19 +108,31 @@ func (r *reader) measure(ctx context.Context, c *conn, f *sftp.File) error {
 		return errors.New("not a regular file")
 	case r.pos > info.Size():
 		return io.ErrUnexpectedEOF
-	case r.toEnd && r.pos == r.start: // nothing was returned: a new version will do
+	case r.left < 0:
 		r.left = info.Size() - r.pos
+		r.take(<-head)
 	case r.toEnd && r.left != info.Size()-r.pos:
 		return errOther
 	}
 	return nil
 }
 
+// take makes the head of an object the block that comes next, if it is what the
+// object's size says. Whatever kept it from coming is met again by who asks once more.
+func (r *reader) take(head blockOrError) {
+	short := errors.Is(head.err, io.ErrUnexpectedEOF)
+	if n := int64(len(head.data)); n > 0 && n == min(r.left, headSize) && (head.err == nil || short) {
+		ready := make(chan blockOrError, 1)
+		ready <- blockOrError{data: head.data}
+		r.next, r.ahead = append(r.next, ready), r.pos+n
+	}
+}
+
 // errOther says that an object is no longer the one that was being read.
 var errOther = errors.New("the object was replaced while it was read and the connection broke")
 
 // again reads what was returned already, and compares.
-func (r *reader) again(ctx context.Context, c *conn, f *sftp.File) error {
+func (r *reader) again(ctx context.Context, c *conn, f string) error {
 	var sum maphash.Hash
 	sum.SetSeed(r.seen.Seed())
 	for at := r.start; at < r.pos; {
@@ -135,26 +152,65 @@ func (r *reader) again(ctx context.Context, c *conn, f *sftp.File) error {
 	return nil
 }
 
-// fetch reads exactly n bytes, or fails.
-func fetch(ctx context.Context, c *conn, f *sftp.File, off, n int64) blockOrError {
-	data, err := call(ctx, c, func() ([]byte, error) {
-		buf := make([]byte, n)
-		n, err := f.ReadAt(buf, off)
-		return buf[:n], err
-	})
-	switch {
-	case err == nil && int64(len(data)) == n, err == io.EOF && int64(len(data)) == n:
-		return blockOrError{data: data}
-	case err == nil:
-		return blockOrError{err: io.ErrUnexpectedEOF}
-	case err != io.EOF:
-		return blockOrError{err: err}
+// fetch reads exactly n bytes, or fails: with what there is and
+// io.ErrUnexpectedEOF where the object ends before.
+func fetch(ctx context.Context, c *conn, f string, off, n int64) blockOrError {
+	data, err := call(ctx, c, func() ([]byte, error) { return c.readAt(f, off, int(n)) })
+	if err == io.EOF {
+		err = io.ErrUnexpectedEOF
 	}
-	// A connection that is closing answers like a file that ends.
-	if _, err := call(ctx, c, f.Stat); err != nil {
-		return blockOrError{err: &lost{fmt.Errorf("read: %w", err)}}
+	return blockOrError{data, err}
+}
+
+// readAt reads n bytes with requests of chunkSize that are made at once, and
+// those again of which a server has answered a part. Where the file ends before,
+// it returns what there is and io.EOF.
+func (c *conn) readAt(handle string, off int64, n int) ([]byte, error) {
+	type piece struct {
+		at, end int
+		ch      <-chan answer
 	}
-	return blockOrError{err: io.ErrUnexpectedEOF}
+	var queue []piece
+	want := func(at, end int) error {
+		ch, err := c.send(readRequest(handle, off+int64(at), end-at))
+		queue = append(queue, piece{at, end, ch})
+		return err
+	}
+	for at := 0; at < n; at += chunkSize {
+		if err := want(at, min(n, at+chunkSize)); err != nil {
+			return nil, err
+		}
+	}
+	buf, ends := make([]byte, n), n
+	for ; len(queue) > 0; queue = queue[1:] {
+		p := queue[0]
+		a, err := c.answered(p.ch)
+		if err != nil {
+			return nil, err
+		}
+		if a.kind != isData {
+			if err := failureOf(a); err != io.EOF {
+				return nil, err
+			}
+			ends = min(ends, p.at)
+			continue
+		}
+		d := decoder{a.body}
+		data := d.take(uint64(d.number()))
+		if len(data) == 0 || len(data) > p.end-p.at {
+			return nil, errMalformed
+		}
+		p.at += copy(buf[p.at:], data)
+		if p.at < p.end {
+			if err := want(p.at, p.end); err != nil {
+				return nil, err
+			}
+		}
+	}
+	if ends < n {
+		return buf[:ends], io.EOF
+	}
+	return buf, nil
 }
 
 // Remaining tells backend.ReadAll how much to allocate.
@@ -162,7 +218,7 @@ func (r *reader) Remaining() int64 { return r.left }
 
 // Read implements io.Reader.
 func (r *reader) Read(p []byte) (int, error) {
-	if r.f == nil {
+	if r.c == nil {
 		return 0, r.s.failed("read", r.name, fs.ErrClosed)
 	}
 	if err := r.ctx.Err(); err != nil {
@@ -214,7 +270,7 @@ func (r *reader) refill() error {
 // receive takes the first of the blocks that are under way, and keeps so many
 // of those after it under way.
 func (r *reader) receive() error {
-	if r.f == nil {
+	if r.c == nil {
 		return fs.ErrClosed
 	}
 	r.request()
@@ -242,12 +298,12 @@ func (r *reader) request() {
 
 // drop gives up file and connection.
 func (r *reader) drop() {
-	if r.f == nil {
+	if r.c == nil {
 		return
 	}
-	closeLater(r.c, r.f)
+	r.c.closeLater(r.f)
 	r.s.release(r.c)
-	r.c, r.f, r.block, r.next = nil, nil, nil, nil
+	r.c, r.block, r.next = nil, nil, nil
 }
 
 // Close implements io.Closer.

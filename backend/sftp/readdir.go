@@ -2,26 +2,12 @@ package sftp
 
 import (
 	"context"
-	"encoding/binary"
-	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"os"
 	"path"
 	"time"
-
-	"github.com/pkg/sftp"
-)
-
-// Requests and answers (draft-ietf-secsh-filexfer-02, section 3), and which
-// attributes of a file are told (section 5).
-const (
-	askClose, askOpenDir, askReadDir, askStat = 4, 11, 12, 17
-
-	isStatus, isHandle, isName, isAttributes = 101, 102, 104, 105
-
-	hasSize, hasOwner, hasMode, hasTimes, hasExtended = 1, 2, 4, 8, 1 << 31
 )
 
 // A directory is read with several requests at a time, first and at most: OpenSSH
@@ -32,9 +18,6 @@ const (
 	mostReads  = 16
 )
 
-// errMalformed says that an answer is none.
-var errMalformed = errors.New("the server sends a malformed answer")
-
 // errNothing says that a directory is missing and the one of the repository is there.
 var errNothing = fmt.Errorf("nothing was stored there: %w", fs.ErrNotExist)
 
@@ -43,13 +26,13 @@ var errNothing = fmt.Errorf("nothing was stored there: %w", fs.ErrNotExist)
 // return errNothing if ground, the repository's directory, is given: that is
 // looked at in the same round trip. To be called in [call].
 func (c *conn) readDir(ctx context.Context, dir, ground string) ([]os.FileInfo, error) {
-	ch, err := c.aside.ask(askOpenDir, dir)
+	ch, err := c.send(newRequest(nil, askOpenDir, dir))
 	if err != nil {
 		return nil, err
 	}
 	var looked <-chan answer
 	if ground != "" { // later than dir, as requests of one connection are carried out in order
-		if looked, err = c.aside.ask(askStat, ground); err != nil {
+		if looked, err = c.send(newRequest(nil, askStat, ground)); err != nil {
 			return nil, err
 		}
 	}
@@ -57,19 +40,14 @@ func (c *conn) readDir(ctx context.Context, dir, ground string) ([]os.FileInfo, 
 	if err != nil {
 		return nil, err
 	}
-	if a.kind != isHandle {
-		err := statusOf(a)
-		if err == fs.ErrNotExist && looked != nil && c.isDir(looked) {
-			err = errNothing
-		}
+	handle, err := handleOf(a)
+	if err == fs.ErrNotExist && looked != nil && c.isDir(looked) {
+		err = errNothing
+	}
+	if err != nil {
 		return nil, err
 	}
-	d := decoder{a.body}
-	handle := d.text()
-	if d.b == nil {
-		return nil, errMalformed
-	}
-	defer c.aside.ask(askClose, handle) // an error is the connection's, and shows elsewhere
+	defer c.send(newRequest(nil, askClose, handle)) // an error is the connection's, and shows elsewhere
 	return c.readAll(ctx, handle)
 }
 
@@ -82,7 +60,7 @@ func (c *conn) readAll(ctx context.Context, handle string) (list []os.FileInfo, 
 		}
 		var queue []<-chan answer
 		for range n {
-			ch, err := c.aside.ask(askReadDir, handle)
+			ch, err := c.send(newRequest(nil, askReadDir, handle))
 			if err != nil {
 				return nil, err
 			}
@@ -97,7 +75,7 @@ func (c *conn) readAll(ctx context.Context, handle string) (list []os.FileInfo, 
 				if list, err = appendNames(list, a.body); err != nil {
 					return nil, err
 				}
-			} else if err := statusOf(a); err == io.EOF {
+			} else if err := failureOf(a); err == io.EOF {
 				end = true
 			} else {
 				return nil, err
@@ -110,44 +88,11 @@ func (c *conn) readAll(ctx context.Context, handle string) (list []os.FileInfo, 
 // isDir waits for an answer and reports whether it tells of a directory.
 func (c *conn) isDir(ch <-chan answer) bool {
 	a, err := c.answered(ch)
-	if err != nil || a.kind != isAttributes {
+	if err != nil {
 		return false
 	}
-	d, e := decoder{a.body}, &entry{}
-	d.attributes(e)
-	return d.b != nil && e.IsDir()
-}
-
-// answered waits for an answer, or the end of the connection.
-func (c *conn) answered(ch <-chan answer) (answer, error) {
-	select {
-	case a := <-ch:
-		return a, nil
-	case <-c.ctx.Done():
-		return answer{}, &lost{context.Cause(c.ctx)}
-	}
-}
-
-// statusOf returns the error that an answer stands for, in the library's terms.
-func statusOf(a answer) error {
-	if a.kind != isStatus || len(a.body) < 4 {
-		return errMalformed
-	}
-	d := decoder{a.body}
-	code := d.number()
-	said := d.text()
-	switch err := (&sftp.StatusError{Code: code}); error(err.FxCode()) {
-	case sftp.ErrSSHFxOk:
-		return errMalformed // what was asked for is no mere yes
-	case sftp.ErrSSHFxEOF:
-		return io.EOF
-	case sftp.ErrSSHFxNoSuchFile:
-		return fs.ErrNotExist
-	case sftp.ErrSSHFxPermissionDenied:
-		return fs.ErrPermission
-	default:
-		return fmt.Errorf("%q: %w", said, err)
-	}
+	e, err := attributesOf(a)
+	return err == nil && e.IsDir()
 }
 
 // appendNames decodes an answer that names files.
@@ -181,29 +126,6 @@ func (e *entry) Mode() fs.FileMode  { return e.mode }
 func (e *entry) ModTime() time.Time { return e.time }
 func (e *entry) IsDir() bool        { return e.mode.IsDir() }
 func (e *entry) Sys() any           { return nil }
-
-// decoder takes values off the front of b, which is nil after one that is not
-// there, and never nil before.
-type decoder struct{ b []byte }
-
-func (d *decoder) take(n uint64) []byte {
-	if d.b == nil || uint64(len(d.b)) < n {
-		d.b = nil
-		return nil
-	}
-	v := d.b[:n]
-	d.b = d.b[n:]
-	return v
-}
-
-func (d *decoder) number() uint32 {
-	if v := d.take(4); v != nil {
-		return binary.BigEndian.Uint32(v)
-	}
-	return 0
-}
-
-func (d *decoder) text() string { return string(d.take(uint64(d.number()))) }
 
 // attributes fills in what is told of a file. The type of one of which nothing
 // is told is that of a regular file.

@@ -79,8 +79,9 @@ func TestRequests(t *testing.T) {
 			t.Errorf("%s: %s, want %s", what, s, want)
 		}
 	}
-	must(t, s.Put(ctx, "packs/ab/first", noise(10)), s.Put(ctx, "keys/k", noise(10)))
+	must(t, s.Put(ctx, "packs/ab/first", noise(10)))
 	count.take()
+	check("put where nothing is", s.Put(ctx, "keys/k", noise(10)), "fsetstat:1 fsync:3 mkdir:1 open:3 posix-rename:1 setstat:1 write:1")
 	check("put", s.Put(ctx, "packs/ab/x", noise(100_000)), "fsetstat:1 fsync:2 open:2 posix-rename:1 write:4")
 	check("create", s.Create(ctx, "keys/new", noise(10)), "fsetstat:1 fsync:2 hardlink:1 open:2 remove:1 write:1")
 	check("create again", exists(s.Create(ctx, "keys/new", noise(10))), "fsetstat:1 fsync:2 hardlink:1 lstat:1 open:2 remove:1 write:1")
@@ -96,6 +97,9 @@ func TestRequests(t *testing.T) {
 	listed(t, s, "keys/")
 	check("list two answers full", nil, "fsync:1 open:1 opendir:2 readdir:12") // 2, and 4 when they were not enough
 	check("delete", s.Delete(ctx, "packs/ab/x"), "lstat:1 remove:1")
+	s = mustOpen(t, cfg) // which knows no directory
+	count.take()
+	check("put by a stranger", s.Put(ctx, "keys/k", noise(10)), "fsetstat:1 fsync:4 mkdir:1 open:4 posix-rename:1 write:1")
 }
 
 // exists makes the refusal to create the success that is wanted.

@@ -1,34 +1,23 @@
 package sftp
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path"
 	"strings"
-	"sync"
 	"time"
-
-	"github.com/pkg/sftp"
-	"golang.org/x/sync/errgroup"
-
-	"vault/internal/durable"
 )
 
-const (
-	chunkSize   = 32 << 10 // of one request; what every server takes
-	writeWindow = 64       // requests of one file under way
-)
+const chunkSize = 32 << 10 // of one request; what every server takes
 
 // raceTries is how often a Create begins anew whose target was in the way and
 // then was not.
 const raceTries = 4
-
-var chunks = sync.Pool{New: func() any { return new([chunkSize]byte) }}
 
 // errAgain says that the attempt must be made anew, at once.
 var errAgain = errors.New("the object vanished while it was looked at")
@@ -97,28 +86,12 @@ func (u *upload) attempt(ctx context.Context, c *conn) (err error) {
 		}
 		return err
 	}
-	f, err := u.open(ctx, c)
+	g, err := u.open(ctx, c)
 	if err != nil {
 		return err
 	}
-	defer closeLater(c, f)
-	var dir *sftp.File
-	g, gctx := errgroup.WithContext(ctx)
-	g.Go(func() error { return s.entryDurable(gctx, c, u.rel) })
-	if c.has.fsync {
-		g.Go(func() (err error) { dir, err = openFile(gctx, c, s.dir(u.rel), os.O_RDONLY); return err })
-	}
-	g.Go(func() error {
-		err := do(gctx, c, func() error { return f.Chmod(0o600) })
-		if err != nil && (temporary(err) || isContext(err)) {
-			return err
-		}
-		return nil // a server that knows no modes has its own ideas of access
-	})
-	g.Go(func() error { return u.fill(gctx, c, f) })
-	if err = g.Wait(); dir != nil {
-		defer closeLater(c, dir)
-	}
+	defer g.close()
+	err = u.fill(ctx, c, g)
 	if err == nil {
 		switch {
 		case u.exclusive && c.has.hardlink:
@@ -134,7 +107,7 @@ func (u *upload) attempt(ctx context.Context, c *conn) (err error) {
 	}
 	if err == nil || errors.Is(err, fs.ErrExist) {
 		u.decided, u.verdict = true, err
-		return u.conclude(ctx, c, dir)
+		return u.conclude(ctx, c, g)
 	}
 	if !temporary(err) && ctx.Err() == nil {
 		err = s.explain(ctx, c, err)
@@ -145,14 +118,14 @@ func (u *upload) attempt(ctx context.Context, c *conn) (err error) {
 
 // conclude makes what the server has decided durable and returns it: also
 // that the object exists, since whoever was first may not have come to syncing
-// the directory yet, but our caller will act on it. Dir is the open directory,
-// or nil.
-func (u *upload) conclude(ctx context.Context, c *conn, dir *sftp.File) error {
+// the directory yet, but our caller will act on it. g holds the object's directory
+// open, or is nil.
+func (u *upload) conclude(ctx context.Context, c *conn, g *ground) error {
 	removed := make(chan struct{})
 	go func() { defer close(removed); u.drop(ctx, c) }()
 	var err error
-	if dir != nil {
-		err = syncOpenDir(ctx, c, dir)
+	if g != nil && g.dir != "" {
+		err = dirSynced(c.sync(ctx, g.dir))
 	} else if err = u.s.entryDurable(ctx, c, u.rel); err == nil {
 		err = syncDir(ctx, c, u.s.dir(u.rel))
 	}
@@ -161,68 +134,6 @@ func (u *upload) conclude(ctx context.Context, c *conn, dir *sftp.File) error {
 		return err
 	}
 	return u.verdict
-}
-
-// open makes the temporary file, and its directory if need be.
-func (u *upload) open(ctx context.Context, c *conn) (*sftp.File, error) {
-	u.temp = u.s.dir(u.rel)
-	if u.temp == "/" {
-		u.temp = ""
-	}
-	u.temp += "/" + durable.TempPrefix + u.s.id + "-" + strings.ToLower(rand.Text()[:13])
-	try := func() (*sftp.File, error) {
-		temp := u.temp
-		return callOr(ctx, c, func() (*sftp.File, error) {
-			return c.client.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_EXCL)
-		}, func(f *sftp.File) {
-			_ = f.Close()
-			_ = c.client.Remove(temp)
-		})
-	}
-	f, err := try()
-	if errors.Is(err, fs.ErrNotExist) {
-		if err := u.s.shard(ctx, c, u.rel); err != nil {
-			u.temp = ""
-			return nil, err
-		}
-		f, err = try()
-	}
-	if err != nil && !temporary(err) && ctx.Err() == nil {
-		u.temp = ""
-		err = u.s.explain(ctx, c, err)
-	}
-	return f, err
-}
-
-// fill writes the data and makes it durable.
-func (u *upload) fill(ctx context.Context, c *conn, f *sftp.File) error {
-	g, gctx := errgroup.WithContext(ctx)
-	g.SetLimit(writeWindow)
-	for off := 0; off < len(u.data) && gctx.Err() == nil; off += chunkSize {
-		// A request may outlive this call, so that it must not hold on to
-		// the caller's memory.
-		buf := chunks.Get().(*[chunkSize]byte)
-		n := copy(buf[:], u.data[off:])
-		at := int64(off)
-		g.Go(func() error {
-			_, err := callOr(gctx, c, func() (int, error) {
-				n, err := f.WriteAt(buf[:n], at)
-				chunks.Put(buf)
-				return n, err
-			}, nil)
-			return err
-		})
-	}
-	if err := g.Wait(); err != nil {
-		return u.s.explainWrite(ctx, c, fmt.Errorf("write: %w", err))
-	}
-	if !c.has.fsync {
-		return nil
-	}
-	if err := do(ctx, c, f.Sync); err != nil {
-		return u.s.explainWrite(ctx, c, fmt.Errorf("fsync: %w", err))
-	}
-	return nil
 }
 
 // replace gives the temporary file its name, which may be in use.
@@ -392,17 +303,13 @@ func (u *upload) holdsData(ctx context.Context, c *conn, size int64) (bool, erro
 	if size != int64(len(u.data)) {
 		return false, nil
 	}
-	f, err := openFile(ctx, c, u.target, os.O_RDONLY)
+	f, err := c.open(ctx, u.target)
 	if err != nil {
 		return false, err
 	}
-	defer closeLater(c, f)
-	got, err := call(ctx, c, func() ([]byte, error) {
-		buf := make([]byte, size)
-		n, err := f.ReadAt(buf, 0)
-		return buf[:n], err
-	})
-	return string(got) == string(u.data), err
+	defer c.closeLater(f)
+	got := fetch(ctx, c, f, 0, size)
+	return bytes.Equal(got.data, u.data), got.err
 }
 
 // drop removes the temporary file. If that fails, Sweep will.
