@@ -72,7 +72,11 @@ func NewKeys(m MasterKey, repo RepoID, aead AEAD) *Keys {
 // subkey is HKDF-Expand (RFC 5869) with SHA-256: the master key is uniformly
 // random, so there is nothing to extract.
 func subkey(m MasterKey, label string, repo RepoID) (key [32]byte) {
-	out, err := hkdf.Expand(sha256.New, m[:], subkeyPrefix+label+"\x00"+string(repo[:]), len(key))
+	return expand(m[:], subkeyPrefix+label+"\x00"+string(repo[:]))
+}
+
+func expand(secret []byte, info string) (key [32]byte) {
+	out, err := hkdf.Expand(sha256.New, secret, info, len(key))
 	if err != nil {
 		panic("crypto: internal error: " + err.Error())
 	}
@@ -127,6 +131,14 @@ func (k *Keys) ChunkerSecret() [32]byte { return k.s().chunker }
 
 // Cache returns the key under which a client authenticates its local cache.
 func (k *Keys) Cache() [32]byte { return k.s().cache }
+
+// CacheFrom returns the key under which a client authenticates what it keeps
+// locally about copies from the repository of other keys into that of these:
+// HKDF-Expand of both cache keys, so that neither alone gives it.
+func (k *Keys) CacheFrom(other *Keys) [32]byte {
+	to, from := k.s(), other.s()
+	return expand(append(to.cache[:len(to.cache):len(to.cache)], from.cache[:]...), subkeyPrefix+"cache/copies\x00"+string(to.repo[:])+string(from.repo[:]))
+}
 
 // keyedHash is a pool of BLAKE3 hashers of one key. A hasher is about 11 KB, of
 // which a reset touches little, so reuse is what makes small messages cheap.

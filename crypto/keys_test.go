@@ -54,6 +54,14 @@ func TestSubkeysDiffer(t *testing.T) {
 			note(name+" "+label, key)
 		}
 	}
+	a, b, c := NewKeys(testMaster, testRepo, AESGCM), NewKeys(otherMaster, otherRepo, AESGCM), NewKeys(otherMaster, testRepo, AESGCM)
+	note("cache of copies", a.CacheFrom(b))
+	note("of the other direction", b.CacheFrom(a))
+	note("from another", a.CacheFrom(c))
+	note("into another", c.CacheFrom(b))
+	if a.CacheFrom(b) != NewKeys(testMaster, testRepo, AESGCM).CacheFrom(b) || a.Cache() != NewKeys(testMaster, testRepo, AESGCM).Cache() {
+		t.Error("the key of a cache is not the same the next time")
+	}
 	k := testKeys(ChaCha20Poly1305)
 	if k.Repo() != testRepo || k.AEAD() != ChaCha20Poly1305 {
 		t.Error("Repo or AEAD is wrong")

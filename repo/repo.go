@@ -158,6 +158,15 @@ func (r *Repo) Backend() backend.Backend { return r.be }
 // Keys returns the keys, for the same few.
 func (r *Repo) Keys() *crypto.Keys { return r.keys }
 
+// CopiesFrom opens the client's cache of what it remembers about copies from src
+// into r. Who opens it closes it. Without a cache there is none: nil.
+func (r *Repo) CopiesFrom(src *Repo) *cache.Cache {
+	if r.env.CacheDir == "" {
+		return nil
+	}
+	return cache.Open(r.env.CacheDir, r.ID().String()+"/copies/"+src.ID().String(), r.keys.CacheFrom(src.keys))
+}
+
 // Close closes the backend. Nothing that came from the Repo may be used
 // afterwards: its index is unmapped.
 func (r *Repo) Close() error {

@@ -4,7 +4,7 @@
 // into memory, so that they need no heap.
 //
 // Nothing depends on it. What it returns is either authenticated here (index
-// segments, which are kept decrypted) or by the caller (everything else, kept
+// segments, which are kept decrypted, and what is put like them) or by the caller (everything else, kept
 // as it was stored); what is missing or not as it was written is dropped and
 // fetched again. A cache may be deleted at any time. It must not be shortened
 // in place while it is mapped, as with any mapped file; this package only ever
@@ -13,6 +13,7 @@ package cache
 
 import (
 	"crypto/subtle"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -94,28 +95,67 @@ func (c *Cache) Segment(name [32]byte) ([]byte, bool) {
 // of it, so that the original can be let go. If it cannot be mapped, the
 // original is returned.
 func (c *Cache) AddSegment(name [32]byte, payload []byte) []byte {
-	sum := c.mac(name, payload)
-	f, err := c.temp("index")
+	f, err := c.writeSegment(name, payload)
 	if err != nil {
 		return payload
 	}
 	defer f.Close()
-	defer os.Remove(f.Name()) // gone already if it got its name
-	if _, err = f.Write(sum[:]); err == nil {
-		_, err = f.Write(payload)
-	}
-	if err != nil {
-		return payload
-	}
-	if c.dir != "" {
-		os.Rename(f.Name(), c.path(segmentFile(name)))
-	}
 	b, err := c.mapFile(f)
 	if err != nil || len(b) != macSize+len(payload) {
 		return payload
 	}
 	return b[macSize:]
 }
+
+// PutSegment keeps the payload of a segment for those who come later. That it
+// cannot is nobody's error.
+func (c *Cache) PutSegment(name [32]byte, payload []byte) {
+	if c.dir == "" {
+		return
+	}
+	if f, err := c.writeSegment(name, payload); err == nil {
+		f.Close()
+	}
+}
+
+// writeSegment writes a segment to a file, which is open and has its name, or
+// none if there is no cache.
+func (c *Cache) writeSegment(name [32]byte, payload []byte) (*os.File, error) {
+	sum := c.mac(name, payload)
+	f, err := c.temp("index")
+	if err != nil {
+		return nil, err
+	}
+	defer os.Remove(f.Name()) // gone already if it got its name
+	if _, err = f.Write(sum[:]); err == nil {
+		_, err = f.Write(payload)
+	}
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	if c.dir != "" {
+		os.Rename(f.Name(), c.path(segmentFile(name)))
+	}
+	return f, nil
+}
+
+// Segments returns the names of the segments that are kept, in their order.
+func (c *Cache) Segments() (names [][32]byte) {
+	if c.dir == "" {
+		return nil
+	}
+	files, _ := os.ReadDir(c.path("index"))
+	for _, f := range files {
+		if b, err := hex.DecodeString(f.Name()); err == nil && len(b) == 32 {
+			names = append(names, [32]byte(b))
+		}
+	}
+	return names
+}
+
+// DropSegment forgets a segment. What was mapped of it stays valid.
+func (c *Cache) DropSegment(name [32]byte) { c.Drop(segmentFile(name)) }
 
 // Get returns the copy of an object, or false. The caller verifies it, and
 // calls Drop when it is not what it should be.

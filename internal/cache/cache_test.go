@@ -135,3 +135,34 @@ func TestUnwritable(t *testing.T) {
 		t.Error("kept something in a file")
 	}
 }
+
+// TestSegments: segments are put without being mapped, listed, and dropped.
+func TestSegments(t *testing.T) {
+	dir := t.TempDir()
+	c := Open(dir, "repo", testKey)
+	if len(c.Segments()) > 0 {
+		t.Error("segments out of nothing")
+	}
+	for _, n := range []byte{9, 7, 8} {
+		c.PutSegment([32]byte{n}, []byte{n, n})
+	}
+	if len(c.mapped) > 0 {
+		t.Error("mapped what nobody reads")
+	}
+	os.WriteFile(filepath.Join(dir, "repo", "index", "07"), nil, 0o600)
+	os.WriteFile(filepath.Join(dir, "repo", "index", tempPrefix+"1"), nil, 0o600)
+	again := Open(dir, "repo", testKey)
+	t.Cleanup(func() { again.Close() })
+	if got := again.Segments(); !slices.Equal(got, [][32]byte{{7}, {8}, {9}}) {
+		t.Errorf("listed %x", got)
+	}
+	b, ok := again.Segment([32]byte{8})
+	again.DropSegment([32]byte{8})
+	if _, still := again.Segment([32]byte{8}); !ok || still || !bytes.Equal(b, []byte{8, 8}) || len(again.Segments()) != 2 {
+		t.Errorf("read %x %v, there after it was dropped: %v", b, ok, still)
+	}
+	None().PutSegment([32]byte{1}, []byte{1})
+	if None().Segments() != nil {
+		t.Error("a cache that is none lists")
+	}
+}

@@ -48,6 +48,7 @@ func (c *copier) run(ctx context.Context) (err error) {
 		if kept := c.close(ctx); err == nil {
 			err = kept
 		}
+		c.v.notes.close()
 	}()
 	for i := range c.report.Copies {
 		if c.report.Copies[i].Outcome != Pending {
@@ -160,6 +161,7 @@ func (c *copier) attempt(ctx context.Context) error {
 	copied.Origin = &from
 	copied.Volumes = slices.Clone(b.Volumes)
 	pairs := c.pairs()
+	c.recall(pairs)
 	copied.Parents = parents(b, pairs)
 	c.current.Base = nil
 	for i := range copied.Volumes {
@@ -176,7 +178,24 @@ func (c *copier) attempt(ctx context.Context) error {
 		return fmt.Errorf("commit: %w", err)
 	}
 	c.current.Outcome, c.current.ID = Copied, committed.ID
+	c.v.notes.done(b.ID)
 	return nil
+}
+
+// recall loads what was noted about backups that have no copy yet.
+func (c *copier) recall(pairs []pair[snapshot.Backup]) {
+	c.v.notes.of = c.current.Backup.ID
+	if c.v.notes.loaded {
+		return
+	}
+	waiting := map[crypto.SessionID]bool{}
+	for _, b := range c.all {
+		waiting[b.ID] = true
+	}
+	for _, p := range pairs {
+		delete(waiting, p.src.ID)
+	}
+	c.v.notes.load(func(id crypto.SessionID) bool { return waiting[id] }, func(id crypto.ID) bool { return c.v.lane.Has(crypto.BlobData, id) })
 }
 
 // volume copies one volume and returns its root in the target.
@@ -265,6 +284,7 @@ func (c *copier) release() {
 	if c.w != nil {
 		c.w.Abort()
 		c.retire(c.w.Stats())
+		c.v.notes.loaded = false // there are more by now
 	}
 }
 

@@ -11,10 +11,12 @@
 //
 // A copy is a backup like any other to the protocol: a session, packs, index
 // segments, one commit. Checkpoints are made beside long ones, so that not even a
-// crash loses much, and each backup is committed by itself, oldest first.
+// crash loses much, and each backup is committed by itself, oldest first. What
+// blobs of a backup that is not committed yet are called in the target is noted in
+// the client's cache, so that the next run need not read them to know.
 //
 // Caveats. Data that moved to another file is read again, though it is not stored
-// again. A changed directory or list of chunks is read as a whole. Where the two
+// again; so are the trees of a backup that was interrupted. A changed directory or list of chunks is read as a whole. Where the two
 // repositories cut data differently (repo.Repo.CutsLike), copies do not
 // deduplicate against what clients back up into the target. Two transfers of the
 // same backup at once may make two copies of it.

@@ -31,6 +31,7 @@ type weaver struct {
 	blobs *names // of data
 	trees *names // of directories, by their top pages
 	lists *names // of contents, by theirs
+	notes *notes // of data, what an interrupted run has named
 
 	gathering *batch
 	reading   *batch // nil: none
@@ -113,7 +114,7 @@ type directory struct {
 }
 
 func newWeaver(dst *repo.Repo, src *source, o *Options) *weaver {
-	v := &weaver{dst: dst, src: src, o: o, blobs: newNames(rememberBlobs), trees: newNames(rememberTrees), lists: newNames(rememberTrees)}
+	v := &weaver{dst: dst, src: src, o: o, blobs: newNames(rememberBlobs), trees: newNames(rememberTrees), lists: newNames(rememberTrees), notes: newNotes(dst, src.repo)}
 	v.content = snapshot.NewContentWriter(v, dst.Params().Trees)
 	v.gathering = &batch{number: 1}
 	return v
@@ -158,6 +159,11 @@ func (v *weaver) data(id crypto.ID, length uint64) *promise {
 			p.session = v.session
 			return p
 		}
+	}
+	if dst, ok := v.notes.find(id); ok && v.lane.Has(crypto.BlobData, dst) {
+		p := &promise{id: dst, known: true, session: v.session}
+		v.blobs.put(id, p)
+		return p
 	}
 	p := &promise{batch: v.gathering.number}
 	v.blobs.put(id, p)
@@ -216,6 +222,7 @@ func (v *weaver) turn(ctx context.Context) error {
 	go func() {
 		defer close(b.done)
 		b.err = v.read(ctx, b, v.lanes)
+		v.notes.add(b)
 	}()
 	return nil
 }
