@@ -106,12 +106,14 @@ func (k *keyring) agentSigners(ctx context.Context, socket string, patience time
 	}
 	stop := context.AfterFunc(ctx, func() { conn.Close() })
 	c.close = func() { stop(); conn.Close() }
-	_ = conn.SetDeadline(time.Now().Add(patience))
+	late := time.AfterFunc(patience, func() { conn.Close() })
 	signers, err := agent.NewClient(conn).Signers()
+	if !late.Stop() { // what it signs may take longer: somebody may have to agree
+		signers, err = nil, errors.New("it does not answer")
+	}
 	if err != nil {
 		c.notes = append(c.notes, "ssh agent: "+err.Error())
 	}
-	_ = conn.SetDeadline(time.Time{}) // somebody may have to agree to what it signs
 	return signers
 }
 
