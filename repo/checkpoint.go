@@ -39,15 +39,21 @@ const (
 	checkpointShare = 16
 )
 
+// checkpointLag is how many times what makes a checkpoint due may be stored and in
+// none: one takes a dozen round trips, during which packs go on being stored.
+const checkpointLag = 3
+
 // pace tells when a checkpoint is due.
 type pace struct {
-	o     Checkpoints
-	on    bool
-	busy  chan struct{} // closed when the one that is being made is made; nil if none is
-	since int64         // bytes of packs stored since the last one
-	total int64         // and since the session began
-	last  time.Time     // when the last one was made
-	count int           // made
+	o      Checkpoints
+	on     bool
+	ending bool          // the commit is next, which is worth more than another checkpoint
+	busy   chan struct{} // closed when the one that is being made is made; nil if none is
+	kept   int64         // bytes of packs that this one is for
+	since  int64         // bytes of packs stored since it, or the last one, was begun
+	total  int64         // and since the session began
+	last   time.Time     // when the last one was begun
+	count  int           // made
 }
 
 func newPace(o *Checkpoints, packSize int, now time.Time) pace {
@@ -70,47 +76,71 @@ func (p *pace) stored(size int) {
 	p.total += int64(size)
 }
 
+// enough is how many bytes make a checkpoint due.
+func (p *pace) enough() int64 { return max(p.o.Bytes, p.total/checkpointShare) }
+
 // due reports whether it is time for a checkpoint.
 func (p *pace) due(now time.Time) bool {
-	return p.on && p.since > 0 && (p.since >= max(p.o.Bytes, p.total/checkpointShare) || now.Sub(p.last) >= p.o.Every)
+	return p.on && !p.ending && p.since > 0 && (p.since >= p.enough() || now.Sub(p.last) >= p.o.Every)
 }
 
-// keepPace makes checkpoints while they are due. While somebody else is at it,
-// and the next is due already, it waits: storing more would put more at stake.
-func (u *uploader) keepPace() error {
+// begin takes account of a checkpoint that is begun.
+func (p *pace) begin(now time.Time) { p.kept, p.since, p.last = p.since, 0, now }
+
+// lags reports whether too much is at stake to store more before the checkpoint
+// that is being made is made.
+func (p *pace) lags() bool {
+	return p.busy != nil && p.kept+p.since >= checkpointLag*p.enough()
+}
+
+// keepPace has checkpoints made while they are due, one at a time, beside the
+// storing of packs. It waits for one only if too much would be at stake otherwise.
+func (u *uploader) keepPace() {
 	u.mu.Lock()
-	due, wait := u.pace.due(u.w.r.env.Now()), u.pace.busy
-	if due && wait == nil {
+	if now := u.w.r.env.Now(); u.pace.busy == nil && u.pace.due(now) {
+		u.pace.begin(now)
 		u.pace.busy = make(chan struct{})
+		u.flight.Add(1) // as one that is drained: this pack is under way as well
+		go u.makeCheckpoints()
 	}
+	busy, lags := u.pace.busy, u.pace.lags()
 	u.mu.Unlock()
-	switch {
-	case !due:
-		return nil
-	case wait != nil:
+	if lags {
 		select {
-		case <-wait:
+		case <-busy:
 		case <-u.w.ctx.Done():
 		}
-		return nil
 	}
-	var err error
-	for due && err == nil {
-		u.mu.Lock()
-		u.pace.since, u.pace.last = 0, u.w.r.env.Now()
-		u.mu.Unlock()
-		if err = u.flushIndex(); err == nil {
+}
+
+// makeCheckpoints makes the checkpoint that was begun, and those that are due then.
+func (u *uploader) makeCheckpoints() {
+	defer u.flight.Done()
+	for again := true; again; {
+		err := u.flushIndex()
+		if err == nil {
 			err = u.w.checkpoint(u.w.ctx)
 		}
+		if err != nil {
+			u.w.fail(err)
+		}
 		u.mu.Lock()
-		due = u.pace.due(u.w.r.env.Now())
+		now := u.w.r.env.Now()
+		if again = err == nil && u.pace.due(now); again {
+			u.pace.begin(now)
+		} else {
+			close(u.pace.busy)
+			u.pace.busy, u.pace.kept = nil, 0
+		}
 		u.mu.Unlock()
 	}
+}
+
+// end says that the commit is next.
+func (u *uploader) end() {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	close(u.pace.busy)
-	u.pace.busy = nil
-	return err
+	u.pace.ending = true
 }
 
 // checkpoint makes a checkpoint of the index segments that are stored and that

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"time"
 
 	"vault/backend"
 	"vault/backend/backendtest"
@@ -105,6 +106,58 @@ func size(c repotest.Content) (n int64) {
 // most is what may be stored again: a checkpoint is due after an eighth of what
 // was stored before.
 func most(c repotest.Content) int64 { return size(c) / 7 }
+
+// slowCommits is a store in which commit records take until they are let.
+type slowCommits struct {
+	backend.Backend
+	let chan struct{}
+}
+
+func (s slowCommits) Create(ctx context.Context, name string, data []byte) error {
+	if strings.HasPrefix(name, "commits/") {
+		select {
+		case <-s.let:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return s.Backend.Create(ctx, name, data)
+}
+
+// TestPacksBesideACheckpoint: packs go on being stored while a checkpoint is made, and
+// not for ever.
+func TestPacksBesideACheckpoint(t *testing.T) {
+	be, _ := repotest.New(t)
+	slow := slowCommits{be, make(chan struct{})}
+	r := repotest.Open(t, slow)
+	size := int64(repotest.Params().PackSize)
+	w, err := r.Begin(t.Context(), repo.WriterOptions{Uploads: 1, Checkpoints: &repo.Checkpoints{Host: "h", Bytes: size}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := &running{w: w, content: repotest.MakeContent(1, 900)}
+	stored := make(chan error, 1)
+	go func() { stored <- b.store(r) }()
+	for deadline := time.Now().Add(2 * time.Minute); objectsIn(t, be, "packs/") < 3; time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("%d packs are stored beside a checkpoint", objectsIn(t, be, "packs/"))
+		}
+	}
+	time.Sleep(20 * time.Millisecond) // for what must not come
+	if n := objectsIn(t, be, "packs/"); n > 5 {
+		t.Errorf("%d packs are at stake beside a checkpoint", n)
+	}
+	close(slow.let)
+	if err := <-stored; err != nil {
+		t.Fatal(err)
+	}
+	if n := objectsIn(t, be, "packs/"); n < 8 {
+		t.Fatalf("only %d packs: this test tells nothing", n)
+	}
+	saved := b.mustCommit(t)
+	restores(t, be, saved, b.content)
+	repotest.MustCheck(t, be)
+}
 
 // TestKilledBackupIsNotStoredAgain: a process is killed and leaves no more than
 // its checkpoints; collections pass; the next run stores nothing again.

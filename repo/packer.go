@@ -191,7 +191,7 @@ func (u *uploader) store(p *openPack) error {
 	return u.gather(f)
 }
 
-// gather indexes a stored pack, and makes a checkpoint when one is due.
+// gather indexes a stored pack, and has a checkpoint made when one is due.
 func (u *uploader) gather(f pack.Finished) error {
 	u.mu.Lock()
 	u.packs = append(u.packs, storedPack{f.ID, uint32(len(f.Bytes))})
@@ -213,7 +213,8 @@ func (u *uploader) gather(f pack.Finished) error {
 			return err
 		}
 	}
-	return u.keepPace()
+	u.keepPace()
+	return nil
 }
 
 // flushIndex writes the gathered rows as an index segment. Their packs are

@@ -233,6 +233,7 @@ func (w *Writer) Commit(b *snapshot.Backup) (*snapshot.Backup, error) {
 // known to supersede it. It reports whether there was anything to keep. The
 // Writer is finished afterwards.
 func (w *Writer) Checkpoint(b *snapshot.Backup) (kept bool, err error) {
+	w.upload.end()
 	if err := w.Flush(); err != nil || len(w.Published()) == 0 {
 		w.Abort()
 		return w.upload.pace.count > 0, err
@@ -246,6 +247,7 @@ func (w *Writer) commit(kind snapshot.CommitKind, b *snapshot.Backup) (*snapshot
 		panic("repo: Commit of a dry run")
 	}
 	defer w.finish()
+	w.upload.end()
 	if err := w.Flush(); err != nil {
 		return nil, err
 	}
