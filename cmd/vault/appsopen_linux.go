@@ -18,6 +18,7 @@ import (
 	apprun "vault/internal/app/run"
 	"vault/internal/calendar"
 	"vault/internal/display"
+	"vault/internal/location"
 	"vault/repo"
 )
 
@@ -53,10 +54,33 @@ func (f *configFlags) path() (string, error) {
 		hint: "`vault apps example` shows some; --config or VAULT_CONFIG says where another one is"}
 }
 
+// ofOne are the flags about one repository. Those of a configuration have keys of the
+// same names; --repo is url there.
+var ofOne = []string{"repo", "password-file", "password-command", "sftp-command", "s3-endpoint", "s3-region", "s3-style", "s3-storage-class", "s3-object-lock"}
+
+// refuse refuses flags that would not count, with the advice on what counts instead.
+func (a *app) refuse(flags []string, advice func(flag string) string) error {
+	for _, name := range flags {
+		if a.flags != nil && a.flags.Changed(name) {
+			return &failure{code: exitUsage, err: fmt.Errorf("--%s does not count here", name), hint: advice(name)}
+		}
+	}
+	return nil
+}
+
 // load reads the configuration. Mistakes in it are all told; the error says no more.
+// Flags about one repository are refused: which of those that it has would be meant?
 func (f *configFlags) load(a *app) (*config.Config, error) {
 	path, err := f.path()
 	if err != nil {
+		return nil, err
+	}
+	if err := a.refuse(ofOne, func(flag string) string {
+		if flag == "repo" {
+			return fmt.Sprintf("which repositories there are says %s, under repositories", display.Name(path))
+		}
+		return fmt.Sprintf("write %s at the repository that is meant, in %s under repositories", flag, display.Name(path))
+	}); err != nil {
 		return nil, err
 	}
 	c, err := config.Load(path, config.Options{CheckSchedule: checkSchedule, CheckTemplate: notify.CheckTemplate})
@@ -126,7 +150,7 @@ func (a *app) at(c *config.Config, d config.Destination) (*app, error) {
 	if r.PasswordCommand != nil {
 		b.passwordCommand = r.PasswordCommand.String()
 	}
-	b.remote = remoteFlags{s3Endpoint: r.S3Endpoint, s3Region: r.S3Region, s3Style: r.S3Style, s3StorageClass: r.S3StorageClass,
+	b.remote = remoteFlags{s3Endpoint: r.S3Endpoint, s3Region: r.S3Region, s3Style: r.S3Style, s3StorageClass: r.S3StorageClass, s3ObjectLock: r.S3ObjectLock,
 		identities: r.SFTPIdentity, knownHosts: r.SFTPKnownHosts, s3Credentials: r.S3Credentials, s3Profile: r.S3Profile}
 	if r.SFTPCommand != nil {
 		b.remote.sftpCommand = r.SFTPCommand.String()
@@ -169,12 +193,37 @@ func (a *app) openDestination(ctx context.Context, c *config.Config, d config.De
 	return b.open(ctx, o)
 }
 
-// storageOf opens the storage of a repository of the configuration.
+// storeAt tells of the storage of a destination, as prunes and locks need it.
+func (a *app) storeAt(c *config.Config, d config.Destination) (s apprun.Store, err error) {
+	b, err := a.at(c, d)
+	if err != nil {
+		return s, err
+	}
+	loc, err := b.location()
+	if err != nil {
+		return s, err
+	}
+	s.Remote = loc.Scheme != location.Local
+	if loc.Scheme != location.S3 {
+		return s, nil
+	}
+	o, err := b.storageOptions()
+	if err != nil {
+		return s, err
+	}
+	lock, err := location.ParseObjectLock(o.S3.ObjectLock)
+	s.Lock, s.LockFor = o.S3.ObjectLock, lock.For
+	return s, err
+}
+
+// storageOf opens the storage of a repository of the configuration, for what lies beside
+// repositories: no restore needs that, and it is replaced and deleted. So nothing is locked.
 func (a *app) storageOf(ctx context.Context, c *config.Config, name string) (backend.Backend, error) {
 	b, err := a.at(c, config.Destination{Repo: name})
 	if err != nil {
 		return nil, err
 	}
+	b.remote.unlocked = true
 	p, err := b.place()
 	if err != nil {
 		return nil, err

@@ -62,6 +62,7 @@ type runMessage struct {
 	BytesStored uint64          `json:"data_added_packed"`
 	Kept        int             `json:"backups_kept"`
 	Forgotten   int             `json:"backups_forgotten"`
+	Extended    int             `json:"locks_extended,omitempty"` // objects
 	Messages    []string        `json:"messages,omitempty"`
 	Message     string          `json:"message,omitempty"`
 	Hint        string          `json:"hint,omitempty"`
@@ -133,6 +134,7 @@ type appCopiedMessage struct {
 	BytesStored uint64    `json:"data_added_packed"`
 	Kept        int       `json:"backups_kept"`
 	Forgotten   int       `json:"backups_forgotten"`
+	Extended    int       `json:"locks_extended,omitempty"` // objects
 	Messages    []string  `json:"messages,omitempty"`
 	Message     string    `json:"message,omitempty"`
 	Hint        string    `json:"hint,omitempty"`

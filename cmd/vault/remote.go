@@ -29,7 +29,11 @@ type remoteFlags struct {
 
 	identities, knownHosts   []string // of configured repositories, instead of the variables
 	s3Credentials, s3Profile string   // likewise
+	unlocked                 bool     // objects are not locked, whatever is said
 }
+
+// objectLockVariable says what --s3-object-lock does.
+const objectLockVariable = "VAULT_S3_OBJECT_LOCK"
 
 func (r *remoteFlags) add(f *pflag.FlagSet) {
 	f.StringVar(&r.sftpCommand, "sftp-command", "", "shell `command` that speaks SFTP on its standard input and output, as 'ssh -s nas sftp'")
@@ -81,7 +85,10 @@ func (a *app) storageOptions() (location.Options, error) {
 			KnownHosts: filesOf("VAULT_SFTP_KNOWN_HOSTS"),
 		},
 		S3: location.S3Options{Region: r.s3Region, Style: r.s3Style, StorageClass: r.s3StorageClass, CACert: os.Getenv("AWS_CA_BUNDLE"),
-			ObjectLock: cmp.Or(r.s3ObjectLock, os.Getenv("VAULT_S3_OBJECT_LOCK")), Credentials: r.s3Credentials, Profile: r.s3Profile},
+			ObjectLock: cmp.Or(r.s3ObjectLock, os.Getenv(objectLockVariable)), Credentials: r.s3Credentials, Profile: r.s3Profile},
+	}
+	if r.unlocked {
+		o.S3.ObjectLock = ""
 	}
 	if r.identities != nil {
 		o.SFTP.Identities = r.identities

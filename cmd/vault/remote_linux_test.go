@@ -27,7 +27,7 @@ type remote struct {
 	env     map[string]string
 	kill    func()
 	restart func()
-	locks   func(least time.Duration) error
+	locks   func(least time.Duration, repo string, all bool) error
 }
 
 // TestRemoteScripts runs the scripts in testdata/remote: repositories on real
@@ -35,7 +35,8 @@ type remote struct {
 // server. Beyond the commands of TestScripts they have
 //
 //	server kill|start          ends the server at once, or starts it again
-//	locks TIME                 what the repository needs is locked for at least so long
+//	locks TIME [REPO [all]]    what the repository some/repo, or REPO, needs is locked for at
+//	                           least so long, and something else less; or all of it is
 func TestRemoteScripts(t *testing.T) {
 	for _, c := range []struct {
 		name, script string
@@ -46,10 +47,11 @@ func TestRemoteScripts(t *testing.T) {
 		{"s3", "life", startS3},
 		{"s3", "s3", startS3},
 		{"s3", "s3lock", startS3Lock},
+		{"s3", "s3lockrun", startS3Lock},
 		{"s3", "s3single", startS3Lax},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			if testing.Short() && (c.script == "s3lock" || c.script == "s3single") {
+			if testing.Short() && strings.HasPrefix(c.script, "s3") && c.script != "s3" {
 				t.Skip("left to the run without -short")
 			}
 			t.Parallel()
@@ -80,7 +82,11 @@ func TestRemoteScripts(t *testing.T) {
 			p.Cmds["locks"] = func(ts *testscript.TestScript, neg bool, args []string) {
 				least, err := time.ParseDuration(args[0])
 				ts.Check(err)
-				ts.Check(r.locks(least))
+				repo := "some/repo"
+				if len(args) > 1 {
+					repo = args[1]
+				}
+				ts.Check(r.locks(least, repo, len(args) > 2))
 			}
 			testscript.Run(t, p)
 		})
@@ -136,19 +142,20 @@ func startS3Lock(t *testing.T) remote {
 	if err := s.Client(t).SetObjectLockConfig(t.Context(), "retains", &mode, &days, &unit); err != nil {
 		t.Fatal(err)
 	}
-	return remote{env: s3Env(s, s.Endpoint()), kill: s.Kill, restart: func() { s.Restart(t) }, locks: func(least time.Duration) error { return locked(s, least) }}
+	return remote{env: s3Env(s, s.Endpoint()), kill: s.Kill, restart: func() { s.Restart(t) }, locks: func(least time.Duration, repo string, all bool) error { return locked(s, least, repo, all) }}
 }
 
 // locked checks that nothing that a restore of the repository needs can be
 // removed sooner, and that all else was not locked for longer than it was. What
-// is needed are the objects that a listing shows, but for gc's old records.
-func locked(s *s3test.Server, least time.Duration) error {
+// is needed are the objects that a listing shows, but for gc's old records. With all
+// there are none of these, and nothing that a prune could not delete.
+func locked(s *s3test.Server, least time.Duration, repo string, all bool) error {
 	c, err := minio.New(s.Addr, &minio.Options{Creds: credentials.NewStaticV4(s3test.AccessKey, s3test.SecretKey, ""), Region: s3test.Region})
 	if err != nil {
 		return err
 	}
 	long, short := 0, 0
-	for o := range c.ListObjectsIter(context.Background(), "bucket", minio.ListObjectsOptions{Prefix: "some/repo/", Recursive: true}) {
+	for o := range c.ListObjectsIter(context.Background(), "bucket", minio.ListObjectsOptions{Prefix: repo + "/", Recursive: true}) {
 		if o.Err != nil {
 			return o.Err
 		}
@@ -161,13 +168,17 @@ func locked(s *s3test.Server, least time.Duration) error {
 		switch {
 		case held:
 			long++
+		case strings.Contains(o.Key, "/events/") || strings.Contains(o.Key, "/sessions/"):
+			short++
+		case all:
+			return fmt.Errorf("%s is held until %v", o.Key, until)
 		case strings.HasSuffix(o.Key, "/config") || strings.Contains(o.Key, "/keys/") || strings.Contains(o.Key, "/index/") && until.IsZero():
 			return fmt.Errorf("%s is held until %v", o.Key, until)
 		default:
 			short++
 		}
 	}
-	if long < 6 || short == 0 { // config, key, commit, index, done, packs; what a prune could not delete
+	if long < 5 || long < 6 && !all || short == 0 && !all { // config, key, commit, index, done, packs; what a prune could not delete
 		return fmt.Errorf("%d objects are locked for %v and more, %d for less", long, least, short)
 	}
 	return nil

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 )
 
 // app is what all commands share: the global flags and the output.
@@ -24,6 +25,7 @@ type app struct {
 	remote          remoteFlags
 	learn           func(passphrase []byte) // called with the passphrase that was given; or nil
 	trace           func(request string)    // called before each request to a remote store; or nil
+	flags           *pflag.FlagSet          // of the command, once they are parsed
 	ui              *ui
 }
 
@@ -36,8 +38,8 @@ func (a *app) run(ctx context.Context, args []string) int {
 	root := a.rootCommand()
 	root.SetArgs(args)
 	started := false
-	root.PersistentPreRunE = func(*cobra.Command, []string) error {
-		started = true
+	root.PersistentPreRunE = func(cmd *cobra.Command, _ []string) error {
+		started, a.flags = true, cmd.Flags()
 		return errors.Join(a.ui.check(), a.checkGlobal())
 	}
 	cmd, err := root.ExecuteContextC(ctx)

@@ -79,6 +79,7 @@ func (a *app) newAppRun(ctx context.Context, c *config.Config) *appRun {
 			return a.openDestination(ctx, c, d, init)
 		},
 		Storage: func(ctx context.Context, name string) (backend.Backend, error) { return a.storageOf(ctx, c, name) },
+		Store:   func(d config.Destination) (apprun.Store, error) { return a.storeAt(c, d) },
 		Archive: func(e archive.Event) { report.observe(e) },
 		Observe: r.observe, Listener: a.teller(c),
 	}
@@ -215,7 +216,7 @@ func (r *appRun) tell(p apprun.Report) {
 	ui := r.a.ui
 	m := runMessage{Type: "run", App: p.App, DryRun: p.DryRun, Result: string(p.Result), Code: p.ExitCode, Destination: p.Destination, BackupID: p.BackupID,
 		Start: p.Start, End: p.End, Seconds: p.End.Sub(p.Start).Seconds(), Quiet: p.Quiet, Volumes: []runVolumeInfo{}, Planned: p.Planned,
-		BytesAdded: p.BytesAdded, BytesStored: p.BytesStored, Kept: p.Kept, Forgotten: p.Forgotten, Messages: p.Messages, Message: p.Error, Hint: p.Hint}
+		BytesAdded: p.BytesAdded, BytesStored: p.BytesStored, Kept: p.Kept, Forgotten: p.Forgotten, Extended: p.Extended, Messages: p.Messages, Message: p.Error, Hint: p.Hint}
 	for _, v := range p.Volumes {
 		m.Volumes = append(m.Volumes, runVolumeInfo(v))
 	}
@@ -247,7 +248,15 @@ func (r *appRun) tell(p apprun.Report) {
 	if p.Retained {
 		ui.info("kept         %s, %d forgotten\n", display.Count(uint64(p.Kept), "backup"), p.Forgotten)
 	}
+	r.tellLocked(p)
 	if p.Result == record.Skipped {
 		ui.info("skipped      %s\n", display.Line(p.Error))
+	}
+}
+
+// tellLocked tells of locks that were extended.
+func (r *appRun) tellLocked(p apprun.Report) {
+	if p.Extended > 0 {
+		r.a.ui.info("locked       %s for longer\n", display.Count(uint64(p.Extended), "object"))
 	}
 }

@@ -129,7 +129,7 @@ func (r *appRun) tellCopy(p apprun.Report) {
 	ui := r.a.ui
 	ui.message(appCopiedMessage{Type: "app_copied", App: p.App, DryRun: p.DryRun, Result: string(p.Result), Code: p.ExitCode, Copy: p.Destination, BackupID: p.BackupID,
 		Start: p.Start, End: p.End, Seconds: p.End.Sub(p.Start).Seconds(), Copied: p.Copied, BytesAdded: p.BytesAdded, BytesStored: p.BytesStored,
-		Kept: p.Kept, Forgotten: p.Forgotten, Messages: p.Messages, Message: p.Error, Hint: p.Hint})
+		Kept: p.Kept, Forgotten: p.Forgotten, Extended: p.Extended, Messages: p.Messages, Message: p.Error, Hint: p.Hint})
 	ui.info("%s: %s: %s copied in %s\n", copyTitle(p), p.Result, display.Count(uint64(p.Copied), "backup"), display.Duration(p.End.Sub(p.Start)))
 	if p.Copied > 0 {
 		ui.info("added        %s (stored %s)\n", display.Bytes(p.BytesAdded), display.Bytes(p.BytesStored))
@@ -137,4 +137,5 @@ func (r *appRun) tellCopy(p apprun.Report) {
 	if p.Retained {
 		ui.info("kept         %s, %d forgotten\n", display.Count(uint64(p.Kept), "backup"), p.Forgotten)
 	}
+	r.tellLocked(p)
 }

@@ -18,6 +18,7 @@ import (
 	"vault/internal/app/config"
 	"vault/internal/app/schedule"
 	"vault/internal/display"
+	"vault/internal/location"
 )
 
 // scheduleFlags say where timers go.
@@ -135,6 +136,14 @@ func (a *app) units(f *scheduleFlags) (c *config.Config, p schedule.Place, jobs 
 }
 
 func (a *app) scheduleInstall(f *scheduleFlags) error {
+	if err := a.refuse([]string{"limit-upload", "limit-download", "no-cache"}, func(flag string) string {
+		if flag == "no-cache" {
+			return "timers use a cache: --cache-dir says where"
+		}
+		return fmt.Sprintf("write %s at the repository or the copy, in the configuration: timers count that", flag)
+	}); err != nil {
+		return err
+	}
 	c, p, jobs, units, err := a.units(f)
 	if err != nil {
 		return err
@@ -146,9 +155,13 @@ func (a *app) scheduleInstall(f *scheduleFlags) error {
 		}
 		return nil
 	}
+	file := filepath.Join(filepath.Dir(p.Config), "vault.env")
 	for name, r := range c.Repositories {
 		if r.PasswordEnv != "" {
-			a.ui.warn(name, fmt.Errorf("timers do not know the variable %s: put it into %s, or use password-file", r.PasswordEnv, filepath.Join(filepath.Dir(p.Config), "vault.env")))
+			a.ui.warn(name, fmt.Errorf("timers do not know the variable %s: put it into %s, or use password-file", r.PasswordEnv, file))
+		}
+		if loc, err := location.Parse(r.URL); err == nil && loc.Scheme == location.S3 && r.S3ObjectLock == "" && os.Getenv(objectLockVariable) != "" {
+			a.ui.warn(name, fmt.Errorf("timers do not know the variable %s, and would lock nothing: write s3-object-lock at the repository, or put the variable into %s", objectLockVariable, file))
 		}
 	}
 	if _, err := os.Stat("/run/systemd/system"); err != nil && p.Systemctl != nil {
@@ -260,12 +273,18 @@ func (a *app) scheduleRun(ctx context.Context, f *scheduleFlags) error {
 		Chance: func(most time.Duration) time.Duration { return rand.N(most + 1) },
 		Warn:   func(err error) { a.ui.warn("schedule", err) },
 		Do: func(ctx context.Context, j schedule.Job) {
-			args := []string{"schedule", "do", "--config", file, string(j.Kind), j.Name}
-			if a.ui.json {
-				args = append(args, "--json")
-			}
-			a.child(ctx, program, args)
+			a.child(ctx, program, append([]string{"schedule", "do", "--config", file, string(j.Kind), j.Name}, a.inherited()...))
 		}})
+}
+
+// inherited returns the flags of this process that are for its children as well.
+func (a *app) inherited() (args []string) {
+	for _, name := range []string{"json", "quiet", "verbose", "cache-dir", "no-cache", "limit-upload", "limit-download"} {
+		if a.flags.Changed(name) {
+			args = append(args, "--"+name+"="+a.flags.Lookup(name).Value.String())
+		}
+	}
+	return args
 }
 
 // child runs this program once more. When ctx ends it is asked to end and waited for.

@@ -50,6 +50,7 @@ type Repository struct {
 	S3Region       string   `yaml:"s3-region" doc:"region of the bucket"`
 	S3Style        string   `yaml:"s3-style" enum:"auto,path,host" doc:"where the bucket goes in requests"`
 	S3StorageClass string   `yaml:"s3-storage-class" doc:"storage class of new data packs"`
+	S3ObjectLock   string   `yaml:"s3-object-lock" doc:"MODE:TIME, as compliance:30d: the store refuses to delete what a restore needs for so long, which runs and copies extend; default: VAULT_S3_OBJECT_LOCK"`
 	S3Credentials  string   `yaml:"s3-credentials-file" doc:"file of access keys in the form of ~/.aws/credentials; default: the environment's, then the shared files'"`
 	S3Profile      string   `yaml:"s3-profile" doc:"section of that file, or of the shared ones"`
 

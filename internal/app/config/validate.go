@@ -91,9 +91,38 @@ func (v *validator) repository(at string, r *Repository) {
 			v.fail(join(at, "url"), "a directory must be given by its absolute path", "a run by a timer has another working directory")
 		}
 	}
+	v.objectLock(join(at, "s3-object-lock"), r)
 	v.password(at, r.Password, true)
+	v.plainCommand(join(at, "password-command"))
+	v.plainCommand(join(at, "sftp-command"))
 	if r.Check != nil {
 		v.schedule(join(at, "check.schedule"), r.Check.Schedule)
+	}
+}
+
+// objectLock checks a promise that only a bucket can keep.
+func (v *validator) objectLock(at string, r *Repository) {
+	if !v.has(at) {
+		return
+	}
+	loc, err := location.Parse(r.URL)
+	if err == nil && loc.Scheme != location.S3 {
+		v.fail(at, "only a bucket can lock objects, not "+quote(r.URL), "object lock is a thing of S3 buckets: s3://bucket/prefix")
+	}
+	if _, err := location.ParseObjectLock(r.S3ObjectLock); err != nil {
+		v.fail(at, err.Error(), "without the key objects are not locked")
+	} else if r.S3ObjectLock == "" {
+		v.fail(at, "the value is missing", "remove the key, or say as compliance:30d")
+	}
+}
+
+// plainCommand refuses what the command of a repository has no use for: nothing is to
+// be written that does not count.
+func (v *validator) plainCommand(at string) {
+	for _, key := range []string{"timeout", "on-error", "environment", "dir"} {
+		if v.has(join(at, key)) {
+			v.fail(join(at, key), "this does not count for the command of a repository", `only run and shell do; {shell: "cd DIR && NAME=value program"} says the rest`)
+		}
 	}
 }
 

@@ -18,7 +18,6 @@ import (
 	"vault/internal/save"
 	"vault/pack"
 	"vault/repo"
-	"vault/repo/gc"
 	"vault/snapshot"
 	"vault/snapshot/archive"
 )
@@ -35,6 +34,7 @@ type backup struct {
 	cancel    func(cause error) // ends the run
 	hooked    bool              // before has begun
 	stored    bool              // the backup is committed
+	tended    bool              // retention and locks had their turn
 	leaveErr  error
 	retainErr error // the backup is none the worse for it
 }
@@ -89,6 +89,16 @@ func (b *backup) run(ctx context.Context) error {
 		return ended(timed, err)
 	}
 	defer b.repo.Close()
+	err = b.opened(ctx, timed)
+	if err != nil && !b.tended && !b.o.DryRun && answers(timed, err) {
+		b.retainErr = b.tend(timed, nil) // what is stored must not lose its locks while runs fail
+	}
+	return err
+}
+
+// opened is a run from where its repository is open. Ctx ends with a signal, timed also
+// when the time is up.
+func (b *backup) opened(ctx, timed context.Context) (err error) {
 	k := sourcer{app: b.app, x: b.x, key: dumpKey(b.repo, b.app.Name), beside: filepath.Dir(b.o.Config.File), dry: b.o.DryRun}
 	if b.sources, err = k.list(timed); err != nil {
 		return ended(timed, err)
@@ -117,8 +127,7 @@ func dumpKey(r *repo.Repo, app string) string {
 	return pg.RestrictKey(id[:], app)
 }
 
-// hooks is a run from the first hook to the last. Ctx ends with a signal, timed also
-// when the time is up.
+// hooks is a run from the first hook to the last, with the contexts of opened.
 func (b *backup) hooks(ctx, timed context.Context) error {
 	undo := b.app.Quiesce != nil || len(b.app.Hooks.Finally) > 0
 	if undo {
@@ -163,7 +172,7 @@ func (b *backup) main(ctx context.Context) error {
 	if err := b.x.steps(ctx, "after", b.app.Hooks.After, b.known(nil)); err != nil {
 		errs = append(errs, ended(ctx, err))
 	}
-	b.retainErr = b.retain(ctx)
+	b.retainErr = b.tend(ctx, b.retain)
 	if s := b.app.Sidecar; s != nil && s.Enabled {
 		if err := b.sidecar(ctx); err != nil {
 			b.partial = true
@@ -361,18 +370,24 @@ func (b *backup) incomplete() bool {
 	return b.partial || b.report.Backup != nil && !b.report.Backup.Complete()
 }
 
-// retain applies the retention policy, and prunes if that is wanted.
-func (b *backup) retain(ctx context.Context) error {
-	policy := b.app.Keep.Policy()
-	if policy.IsZero() {
+// tend does what keeps the repository in order: the retention, if it is given and there
+// is a policy, and the extension of locks that are due. The result goes on record.
+func (b *backup) tend(ctx context.Context, retain func(context.Context) error) error {
+	b.tended = true
+	store, err := b.o.storeOf(*b.app.To)
+	if policy := b.app.Keep.Policy(); policy.IsZero() {
+		retain = nil
+	}
+	if err == nil && retain == nil && !b.o.lockDue(b.repo, store) {
 		return nil
 	}
 	a := record.Activity{App: b.app.Name, Kind: record.Retention, Destination: b.report.Destination, Host: b.report.Host, Start: b.o.now()}
-	kept, forgotten, err := Retain(ctx, b.repo, Retention{App: b.app.Name, Policy: policy, Now: b.o.now(), User: b.o.User})
-	b.report.Kept, b.report.Forgotten, b.report.Retained = kept, len(forgotten), err == nil
-	if err == nil && len(forgotten) > 0 && b.o.Config.Repositories[b.app.To.Repo].Prune == config.PruneForgotten {
-		b.o.tell(b.app.Name, "prune", "")
-		_, err = gc.Run(ctx, b.repo, gc.Options{Limits: gc.DefaultLimits(b.repo.Params().PackSize), Dead: b.o.Dead})
+	if err == nil && retain != nil {
+		err = retain(ctx)
+	}
+	if answers(ctx, err) {
+		n, lerr := b.o.extend(ctx, b.app.Name, b.repo, *b.app.To)
+		b.report.Extended, err = n, errors.Join(err, lerr)
 	}
 	b.o.finish(&a, err)
 	b.keep(a)
@@ -380,6 +395,16 @@ func (b *backup) retain(ctx context.Context) error {
 		return ended(ctx, err)
 	}
 	return nil
+}
+
+// retain applies the retention policy, and prunes if that is wanted.
+func (b *backup) retain(ctx context.Context) error {
+	kept, forgotten, err := Retain(ctx, b.repo, Retention{App: b.app.Name, Policy: b.app.Keep.Policy(), Now: b.o.now(), User: b.o.User})
+	b.report.Kept, b.report.Forgotten, b.report.Retained = kept, len(forgotten), err == nil
+	if err != nil {
+		return err
+	}
+	return b.o.prune(ctx, b.app.Name, b.repo, *b.app.To, len(forgotten))
 }
 
 func (b *backup) sidecar(ctx context.Context) error {

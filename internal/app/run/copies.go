@@ -208,6 +208,12 @@ func (c *copying) one(ctx context.Context, app string) Report {
 	if rerr := c.retain(ctx, &r); rerr != nil && err == nil {
 		err = rerr
 	}
+	if !c.DryRun && answers(ctx, err) {
+		var lerr error
+		if r.Extended, lerr = c.extend(ctx, app, c.dst, *c.Copy.To); lerr != nil {
+			err = errors.Join(err, ended(ctx, lerr))
+		}
+	}
 	c.end(ctx, &r, err)
 	return r
 }
@@ -319,9 +325,8 @@ func (c *copying) retain(ctx context.Context, r *Report) error {
 	}
 	kept, forgotten, err := Retain(ctx, c.dst, Retention{App: r.App, Policy: policy, Now: c.now(), User: c.User})
 	r.Kept, r.Forgotten, r.Retained = kept, len(forgotten), err == nil
-	if err == nil && len(forgotten) > 0 && c.Config.Repositories[c.Copy.To.Repo].Prune == config.PruneForgotten {
-		c.tell(r.App, "prune", "")
-		_, err = gc.Run(ctx, c.dst, gc.Options{Limits: gc.DefaultLimits(c.dst.Params().PackSize), Dead: c.Dead})
+	if err == nil {
+		err = c.prune(ctx, r.App, c.dst, *c.Copy.To, len(forgotten))
 	}
 	if err != nil {
 		return ended(ctx, err)

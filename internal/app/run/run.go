@@ -27,6 +27,9 @@ type Options struct {
 	// Storage opens the storage of a repository by name, for what lies beside
 	// repositories of their own.
 	Storage func(ctx context.Context, repository string) (backend.Backend, error)
+	// Store tells of the storage of a destination, without asking it; nil: all are
+	// directories.
+	Store func(d config.Destination) (Store, error)
 	// Explain returns the exit code of an error, and what to do about it.
 	Explain func(err error) (code int, hint string)
 
@@ -81,6 +84,7 @@ type Report struct {
 	Kept      int              // backups that the retention policy keeps
 	Forgotten int              // backups that it has forgotten
 	Copied    int              // of CopyApps: backups that were copied
+	Extended  int              // objects of which the store extended the lock
 	Retained  bool             // there was a policy, and it was carried out
 	Planned   []string         // of a dry run: commands whose output would be stored
 	Scratch   string           // of Rehearse: the place that was kept
