@@ -7,6 +7,7 @@ import (
 
 	"vault/crypto"
 	"vault/index"
+	"vault/pack"
 )
 
 // RefreshedIndex refreshes and returns the index of what r sees then.
@@ -41,3 +42,9 @@ func SpoilSealed(w *Writer, kind crypto.BlobKind, f func(sealed []byte)) bool {
 // LetGo has the writer let go of the open packs of a kind: who works in one last
 // gives it to the uploader.
 func LetGo(w *Writer, kind crypto.BlobKind) { w.packers[kind-1].closeOpen() }
+
+// StoreSegment has a lane store a segment of one blob, without what [Lane.Put] does
+// when that fails.
+func StoreSegment(l *Lane, kind crypto.BlobKind, data []byte) error {
+	return l.store(kind, data, []pack.Blob{{ID: l.w.r.keys.BlobID(kind, data), Length: uint32(len(data))}})
+}
