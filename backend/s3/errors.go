@@ -52,9 +52,10 @@ func judge(err error) verdict {
 		return judgeNetwork(network.err)
 	case errors.As(err, &api):
 		return judgeAnswer(api)
-	case errors.As(err, &cred), errors.Is(err, errNoCredentials):
-		return verdict{kind: backend.ErrPermission, unmade: true,
-			hint: "give a key with AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a profile of ~/.aws/credentials"}
+	case errors.As(err, &cred) && cred.temporary:
+		return verdict{kind: backend.ErrUnreachable, unmade: true, temporary: true, network: cred.network, hint: cred.hint}
+	case errors.As(err, &cred):
+		return verdict{kind: backend.ErrPermission, unmade: true, hint: cred.hint}
 	}
 	return verdict{}
 }
@@ -238,17 +239,22 @@ func describe(api minio.ErrorResponse) string {
 	if api.Message != "" && api.Message != api.Code {
 		text += ": " + api.Message
 	}
+	text = printable(text)
+	if api.StatusCode != 0 {
+		text += fmt.Sprintf(" (HTTP %d)", api.StatusCode)
+	}
+	return text
+}
+
+// printable returns no more of a stranger's words than fit on a line.
+func printable(text string) string {
 	if len(text) > maxMessage {
 		text = text[:maxMessage] + "..."
 	}
-	text = strings.Map(func(r rune) rune {
+	return strings.Map(func(r rune) rune {
 		if r == unicode.ReplacementChar || !unicode.IsPrint(r) {
 			return '?'
 		}
 		return r
 	}, text)
-	if api.StatusCode != 0 {
-		text += fmt.Sprintf(" (HTTP %d)", api.StatusCode)
-	}
-	return text
 }

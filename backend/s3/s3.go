@@ -86,7 +86,7 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 		return nil, &backend.Error{Op: "open", Place: s.place, Err: opaque(err)}
 	}
 	creds := newCredentials(s.cfg.Credentials)
-	if err := probeCredentials(ctx, creds); err != nil {
+	if err := s.probeCredentials(ctx, creds); err != nil {
 		s.wire.close()
 		return nil, s.failed(ctx, "open", "", err)
 	}

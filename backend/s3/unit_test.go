@@ -71,6 +71,12 @@ func TestCredentials(t *testing.T) {
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	others := filepath.Join(dir, "others")
+	if err := os.WriteFile(others, []byte(text[strings.Index(text, "[other]"):]), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	none := httptest.NewServer(http.NotFoundHandler())
+	defer none.Close()
 	for _, c := range []struct {
 		name  string
 		env   map[string]string
@@ -87,16 +93,12 @@ func TestCredentials(t *testing.T) {
 		{"missing file", nil, Credentials{File: filepath.Join(dir, "none")}, ""},
 		{"role", map[string]string{"AWS_SHARED_CREDENTIALS_FILE": filepath.Join(dir, "none"), "AWS_CONTAINER_CREDENTIALS_FULL_URI": "role"}, Credentials{}, "rolekey"},
 		{"instance role", map[string]string{"AWS_SHARED_CREDENTIALS_FILE": filepath.Join(dir, "none"), "AWS_EC2_METADATA_SERVICE_ENDPOINT": "instance"}, Credentials{}, "instancekey"},
-		{"nothing", map[string]string{"AWS_SHARED_CREDENTIALS_FILE": filepath.Join(dir, "none"), "AWS_CONTAINER_CREDENTIALS_FULL_URI": "http://127.0.0.1:1/"}, Credentials{}, ""},
+		{"no role", map[string]string{"AWS_SHARED_CREDENTIALS_FILE": filepath.Join(dir, "none"), "AWS_EC2_METADATA_SERVICE_ENDPOINT": "none"}, Credentials{}, ""},
+		{"no default profile", map[string]string{"AWS_SHARED_CREDENTIALS_FILE": others, "AWS_CONTAINER_CREDENTIALS_FULL_URI": "role"}, Credentials{}, "rolekey"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			for _, name := range []string{"AWS_ACCESS_KEY_ID", "AWS_ACCESS_KEY", "AWS_SECRET_ACCESS_KEY", "AWS_SECRET_KEY", "AWS_SESSION_TOKEN",
-				"AWS_PROFILE", "AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "AWS_CONTAINER_CREDENTIALS_FULL_URI", "AWS_EC2_METADATA_SERVICE_ENDPOINT"} {
-				t.Setenv(name, "")
-			}
+			noCredentials(t, dir)
 			t.Setenv("AWS_SHARED_CREDENTIALS_FILE", file)
-			t.Setenv("AWS_CONFIG_FILE", filepath.Join(dir, "no-config"))
-			t.Setenv("HOME", dir)
 			role := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 				fmt.Fprintf(w, `{"AccessKeyId":"rolekey","SecretAccessKey":"s","Token":"t","Expiration":%q,"Code":"Success"}`, time.Now().Add(time.Hour).Format(time.RFC3339))
 			}))
@@ -108,6 +110,8 @@ func TestCredentials(t *testing.T) {
 					v = role.URL
 				case "instance":
 					v = instance.URL
+				case "none":
+					v = none.URL
 				}
 				t.Setenv(k, v)
 			}
