@@ -38,13 +38,19 @@ func total(n map[string]int) (sum int) {
 // requestsOf executes one command line and returns the requests that it made.
 func requestsOf(t *testing.T, args ...string) map[string]int {
 	t.Helper()
-	null, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0)
+	return requestsTo(t, os.DevNull, args...)
+}
+
+// requestsTo is requestsOf, and writes standard output to the file out.
+func requestsTo(t *testing.T, out string, args ...string) map[string]int {
+	t.Helper()
+	stdout, err := os.Create(out)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer null.Close()
+	defer stdout.Close()
 	r := requests{n: map[string]int{}}
-	a := &app{ui: newUI(null, os.Stderr), trace: r.trace}
+	a := &app{ui: newUI(stdout, os.Stderr), trace: r.trace}
 	if code := a.run(context.Background(), append(args, "-q")); code != 0 {
 		t.Fatalf("vault %s: exit code %d", args, code)
 	}

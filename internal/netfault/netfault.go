@@ -37,6 +37,7 @@ type Proxy struct {
 	budget  int64 // bytes until a reset, or the next trouble; < 0: none
 	trouble *rand.Rand
 	left    int // how much trouble is to come
+	struck  int // and has come
 	pairs   map[*pair]bool
 	total   int   // connections so far
 	up      int64 // bytes from clients
@@ -172,13 +173,14 @@ type Stats struct {
 	Connections int
 	Open        int   // of them
 	Up, Down    int64 // bytes passed from clients, and to them
+	Troubles    int   // of Trouble, that have come
 }
 
 // Stats returns what has passed so far.
 func (p *Proxy) Stats() Stats {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return Stats{p.total, len(p.pairs), p.up, p.down}
+	return Stats{p.total, len(p.pairs), p.up, p.down, p.struck}
 }
 
 func (c *pair) reset() {
@@ -328,6 +330,7 @@ func (p *Proxy) spend(n int, count *int64) (pass int, strike func()) {
 		if kind > 1 { // a reset cuts a message off
 			pass = int(p.budget)
 		}
+		p.struck++
 		p.arm()
 		strike = func() { p.strike(kind) }
 	}

@@ -68,7 +68,7 @@ func TestPlain(t *testing.T) {
 	if n, err := c.Read(make([]byte, 1)); err != io.EOF {
 		t.Errorf("after the end: %d, %v", n, err)
 	}
-	if s := p.Stats(); s.Connections != 1 || s.Up != 1<<20 || s.Down != 1<<20 {
+	if s := p.Stats(); s.Connections != 1 || s.Up != 1<<20 || s.Down != 1<<20 || s.Troubles != 0 {
 		t.Errorf("stats %+v", s)
 	}
 }
@@ -172,8 +172,8 @@ func TestTrouble(t *testing.T) {
 		p.mu.Lock()
 		left, budget := p.left, p.budget
 		p.mu.Unlock()
-		if left != 0 || budget >= 0 {
-			t.Errorf("seed %d: %d troubles have not come", seed, left)
+		if s := p.Stats(); left != 0 || budget >= 0 || s.Troubles != 5 {
+			t.Errorf("seed %d: %d troubles have not come; %+v", seed, left, s)
 		}
 	}
 }
