@@ -120,13 +120,20 @@ type storedPack struct {
 // flushRows is how many blobs an index segment of a running backup has.
 const flushRows = 1 << 16
 
+// defaultUploads is how many packs are on their way while others are filled.
+const defaultUploads = 2
+
 func newUploader(w *Writer) *uploader {
-	n := w.o.Uploads + openPacks(crypto.BlobData) + openPacks(crypto.BlobTree)
+	n, workers := openPacks(crypto.BlobData)+openPacks(crypto.BlobTree), w.o.Uploads
+	if n += workers; workers <= 0 {
+		n += defaultUploads
+		workers = n // at the end all are on their way
+	}
 	u := &uploader{w: w, buffers: make(chan []byte, n), queue: make(chan *openPack, n)}
 	for range n {
 		u.buffers <- nil
 	}
-	for range w.o.Uploads {
+	for range workers {
 		u.workers.Go(u.work)
 	}
 	u.pace = newPace(w.o.Checkpoints, w.r.params.PackSize, w.r.env.Now())

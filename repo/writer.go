@@ -18,7 +18,7 @@ import (
 // WriterOptions tune a Writer. The zero value is right for most.
 type WriterOptions struct {
 	Compression *pack.Level // instead of the repository's own
-	Uploads     int         // packs on their way at once; default 2
+	Uploads     int         // packs on their way at once; default: 2 while others are filled, and all at the end
 	DryRun      bool        // names and looks up, stores nothing, cannot commit
 
 	Checkpoints *Checkpoints // how to keep what is stored before the commit; nil: not
@@ -74,9 +74,6 @@ var errFinished = errors.New("repo: the writer is finished")
 
 // Begin announces a session and returns its Writer. Cancelling ctx stops it.
 func (r *Repo) Begin(ctx context.Context, o WriterOptions) (*Writer, error) {
-	if o.Uploads <= 0 {
-		o.Uploads = 2
-	}
 	w := &Writer{r: r, o: o}
 	if err := w.announce(ctx); err != nil {
 		return nil, err
