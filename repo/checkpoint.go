@@ -41,7 +41,7 @@ const (
 
 // checkpointLag is how many times what makes a checkpoint due may be stored and in
 // none: one takes a dozen round trips, during which packs go on being stored.
-const checkpointLag = 3
+const checkpointLag = 2
 
 // pace tells when a checkpoint is due.
 type pace struct {
