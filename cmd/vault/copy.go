@@ -33,14 +33,21 @@ func (a *app) copyCommand() *cobra.Command {
 		Short: "Copy backups from another repository",
 		Long: `Copy brings backups from the repository --from-repo into this one, which may be
 elsewhere and has other keys: only the host that copies needs both. Without an ID
-it copies all that match the filters; what was copied before is passed over, and
-so is what was forgotten here since, unless it is named by its ID.
+it copies all that match the filters; what was copied before is passed over. So is
+what was forgotten here since, unless it is named by its ID - but only until a
+prune here removes it: nobody knows of it then, and it is copied again. If backups
+are kept for less time here than in the source, use --newer, or a copy of a
+configuration with a policy of its own (keep, 'vault run --copy'), which does not
+copy what it would forget.
 
 A copy keeps time, host, group, tags and volumes, and is found by the ID of the
 backup that it was made of, too. Partial backups are copied as they are. Backups
 are copied oldest first and each is committed by itself; of what is unchanged
 since an earlier copy nothing is read. An interrupted copy (SIGINT, SIGTERM) keeps
-what it has stored for the next one.
+what it has stored for the next one, and so does one that was killed, up to its
+last checkpoint. The next run stores nothing of that again, and reads only
+directories of it: what the data is called here is noted in the cache. With
+--no-cache, or from another host, it reads all of the backup again.
 
 A backup of which something is damaged is not copied; the others are, and the
 exit code is 15.
