@@ -86,6 +86,11 @@ func (a *app) forget(ctx context.Context, f *forgetFlags, ids []string) (err err
 		return &failure{code: exitUsage, err: errors.New("neither ids nor a policy are given, or the policy keeps nothing"),
 			hint: "a policy keeps something: --keep-last 3, --keep-daily 7, --keep-within 30d ..."}
 	}
+	if f.prune {
+		if err := a.checkExtendLock(f.pruneFlags, f.dryRun); err != nil {
+			return err
+		}
+	}
 	r, err := a.open(ctx, nil)
 	if err != nil {
 		return err

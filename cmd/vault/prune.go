@@ -87,7 +87,7 @@ anywhere is finished by the next one.
 
 What the store holds under an object lock is left to a later prune. With
 --extend-lock everything that is still needed is held for the time of
---s3-object-lock from now on, not only what is new.
+--s3-object-lock from now on, not only what is new, also if the prune itself fails.
 
 On a full disk use --delete-only: it stores no pack.`,
 		Args: cobra.NoArgs,
@@ -99,7 +99,7 @@ On a full disk use --delete-only: it stores no pack.`,
 		if err != nil {
 			return err
 		}
-		if err := a.checkExtendLock(f); err != nil {
+		if err := a.checkExtendLock(f, dryRun); err != nil {
 			return err
 		}
 		r, err := a.open(cmd.Context(), nil)
@@ -112,14 +112,54 @@ On a full disk use --delete-only: it stores no pack.`,
 	return cmd
 }
 
+// prune collects, and extends locks if asked to: also when the collection fails, since
+// locks run out however that is.
 func (a *app) prune(ctx context.Context, r *repo.Repo, limits gc.Limits, f pruneFlags, dryRun bool) error {
 	start := time.Now()
+	report, err := a.collect(ctx, r, limits, f, dryRun)
+	if dryRun {
+		if err == nil && report.Adopted {
+			a.ui.info("a plan of an interrupted prune is there: the next one carries it out first\n")
+		}
+		return err
+	}
+	extended := 0
+	if f.extendLock && ctx.Err() == nil {
+		n, lerr := extendLocks(ctx, r)
+		switch {
+		case err == nil:
+			err = lerr
+		case lerr != nil:
+			a.ui.warn("object lock", lerr)
+		default:
+			a.tellLocked(n)
+		}
+		extended = n
+	}
+	if err != nil {
+		return err
+	}
+	a.tellPruned(report, f, extended, time.Since(start))
+	if report.Spared == 0 {
+		return nil
+	}
+	told := fmt.Sprintf("%s could be deleted if there were room for what is still needed of it", display.Count(uint64(report.Spared), "more pack"))
+	if f.deleteOnly {
+		a.ui.info("%s\n", told)
+		return nil
+	}
+	return &failure{code: exitNoSpace, err: fmt.Errorf("prune: %w: %s", backend.ErrNoSpace, told),
+		hint: "what could go without being moved is gone: run it again, if need be after freeing some space"}
+}
+
+// collect runs the collection.
+func (a *app) collect(ctx context.Context, r *repo.Repo, limits gc.Limits, f pruneFlags, dryRun bool) (gc.PruneReport, error) {
 	if f.repackSmall && limits.MaxRepack != 0 {
 		limits.Small = gc.DefaultLimits(r.Params().PackSize).Small
 	}
 	loc, err := a.location()
 	if err != nil {
-		return err
+		return gc.PruneReport{}, err
 	}
 	waited := map[crypto.SessionID]bool{}
 	report, err := gc.Prune(ctx, r, gc.PruneOptions{Prove: loc.Scheme != location.Local, Options: gc.Options{
@@ -136,28 +176,21 @@ func (a *app) prune(ctx context.Context, r *repo.Repo, limits gc.Limits, f prune
 	}})
 	switch {
 	case errors.Is(err, backend.ErrNoSpace):
-		return &failure{code: exitNoSpace, err: fmt.Errorf("prune: %w", err),
+		err = &failure{code: exitNoSpace, err: fmt.Errorf("prune: %w", err),
 			hint: "a few MiB are needed to begin with: free them on the disk, outside the repository, and run it again; nothing is lost"}
 	case errors.Is(err, repo.ErrRaced):
-		return &failure{code: exitBusy, err: fmt.Errorf("prune: %w", err), hint: "run it again when the other one is done"}
+		err = &failure{code: exitBusy, err: fmt.Errorf("prune: %w", err), hint: "run it again when the other one is done"}
 	case err != nil:
-		return fmt.Errorf("prune: %w", err)
+		err = fmt.Errorf("prune: %w", err)
 	}
-	if dryRun {
-		if report.Adopted {
-			a.ui.info("a plan of an interrupted prune is there: the next one carries it out first\n")
-		}
-		return nil
-	}
-	extended := 0
-	if f.extendLock {
-		if extended, err = extendLocks(ctx, r); err != nil {
-			return err
-		}
-	}
+	return report, err
+}
+
+// tellPruned tells what a collection has done.
+func (a *app) tellPruned(report gc.PruneReport, f pruneFlags, extended int, took time.Duration) {
 	m := pruneSummary{Type: "summary", Nothing: report.Nothing && report.Deleted+report.Temporary == 0, Held: report.Held, Extended: extended, Adopted: report.Adopted, Dropped: len(report.Dropped), Served: len(report.Served),
 		Deleted: report.Deleted, BytesFreed: max(0, report.FreedSize), PacksStored: report.Rescued.Packs, BytesStored: report.Rescued.Stored, PacksSpared: report.Spared,
-		Temporary: report.Temporary, Duration: time.Since(start).Seconds()}
+		Temporary: report.Temporary, Duration: took.Seconds()}
 	a.ui.message(m)
 	switch {
 	case m.Nothing:
@@ -165,27 +198,21 @@ func (a *app) prune(ctx context.Context, r *repo.Repo, limits gc.Limits, f prune
 	case m.Adopted:
 		a.ui.info("finished what an interrupted prune had planned: %s deleted; run it again for what has come since\n", display.Count(uint64(m.Deleted), "object"))
 	case m.Held > 0:
-		a.ui.info("pruned in %s: %s deleted\n", display.Duration(time.Since(start)), display.Count(uint64(m.Deleted), "object"))
+		a.ui.info("pruned in %s: %s deleted\n", display.Duration(took), display.Count(uint64(m.Deleted), "object"))
 	default:
-		a.ui.info("pruned in %s: %s deleted, %s freed\n", display.Duration(time.Since(start)),
+		a.ui.info("pruned in %s: %s deleted, %s freed\n", display.Duration(took),
 			display.Count(uint64(m.Deleted), "object"), display.Bytes(uint64(m.BytesFreed)))
 	}
 	if m.Held > 0 {
 		a.ui.info("the store holds %s still: a later prune deletes what may go\n", display.Count(uint64(m.Held), "object"))
 	}
 	if f.extendLock {
-		a.ui.info("locked for longer: %s\n", display.Count(uint64(m.Extended), "object"))
+		a.tellLocked(extended)
 	}
-	if report.Spared == 0 {
-		return nil
-	}
-	told := fmt.Sprintf("%s could be deleted if there were room for what is still needed of it", display.Count(uint64(report.Spared), "more pack"))
-	if f.deleteOnly {
-		a.ui.info("%s\n", told)
-		return nil
-	}
-	return &failure{code: exitNoSpace, err: fmt.Errorf("prune: %w: %s", backend.ErrNoSpace, told),
-		hint: "what could go without being moved is gone: run it again, if need be after freeing some space"}
+}
+
+func (a *app) tellLocked(n int) {
+	a.ui.info("locked for longer: %s\n", display.Count(uint64(n), "object"))
 }
 
 // showPlan tells what a collection is going to do.

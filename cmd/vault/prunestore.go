@@ -8,8 +8,12 @@ import (
 	"vault/repo/gc"
 )
 
-// checkExtendLock refuses to extend locks where it is not known for how long.
-func (a *app) checkExtendLock(f pruneFlags) error {
+// checkExtendLock refuses to extend locks where it is not known for how long, and in
+// a trial: how long each object is held already would have to be asked of the store.
+func (a *app) checkExtendLock(f pruneFlags, dryRun bool) error {
+	if f.extendLock && dryRun {
+		return usagef("--extend-lock and --dry-run are both given: a dry run extends no lock")
+	}
 	o, err := a.storageOptions()
 	if err != nil {
 		return err

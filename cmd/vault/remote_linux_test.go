@@ -142,7 +142,9 @@ func startS3Lock(t *testing.T) remote {
 	if err := s.Client(t).SetObjectLockConfig(t.Context(), "retains", &mode, &days, &unit); err != nil {
 		t.Fatal(err)
 	}
-	return remote{env: s3Env(s, s.Endpoint()), kill: s.Kill, restart: func() { s.Restart(t) }, locks: func(least time.Duration, repo string, all bool) error { return locked(s, least, repo, all) }}
+	env := s3Env(s, s.Endpoint())
+	env["DATA"] = s.Root
+	return remote{env: env, kill: s.Kill, restart: func() { s.Restart(t) }, locks: func(least time.Duration, repo string, all bool) error { return locked(s, least, repo, all) }}
 }
 
 // locked checks that nothing that a restore of the repository needs can be
