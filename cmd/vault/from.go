@@ -55,6 +55,7 @@ func (a *app) openSource(ctx context.Context, f fromFlags) (*repo.Repo, error) {
 	s := *a
 	s.from, s.learn = true, nil
 	s.repo, s.passwordFile, s.passwordCommand, s.remote.sftpCommand = f.repo, f.passwordFile, f.passwordCommand, f.sftpCommand
+	s.remote.s3ObjectLock = "" // nothing is stored there
 	s.remote.s3Credentials = cmp.Or(f.s3Credentials, os.Getenv("VAULT_FROM_S3_CREDENTIALS_FILE"))
 	s.remote.s3Profile = cmp.Or(f.s3Profile, os.Getenv("VAULT_FROM_S3_PROFILE"))
 	s.remote.s3Region = cmp.Or(f.s3Region, s.remote.s3Region)

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -50,6 +51,9 @@ func (a *app) parseLocation(text string) (location.Location, error) {
 	loc, err := location.Parse(text)
 	if err != nil {
 		return loc, &failure{code: exitUsage, err: err, hint: "a location is a directory, sftp://user@host:port/path, sftp:user@host:path, s3://bucket/prefix or s3:https://host/bucket/prefix"}
+	}
+	if a.remote.s3ObjectLock != "" && loc.Scheme != location.S3 {
+		return loc, &failure{code: exitUsage, err: fmt.Errorf("--s3-object-lock: %s cannot lock objects", display.Name(loc.String())), hint: "object lock is a thing of S3 buckets; leave the flag out"}
 	}
 	if a.remote.s3Endpoint != "" && loc.NamesEndpoint() {
 		return loc, usagef("%s names its store, and so does %s: which one is meant?", loc, a.flag("s3-endpoint"))
