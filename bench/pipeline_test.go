@@ -18,8 +18,12 @@ import (
 
 // fresh returns a new repository with the parameters that users get.
 func fresh(tb testing.TB) (*mem.Backend, *repo.Repo) {
+	return withParams(tb, repo.DefaultParams())
+}
+
+func withParams(tb testing.TB, p repo.Params) (*mem.Backend, *repo.Repo) {
 	be := mem.New()
-	r, err := repo.Init(context.Background(), be, repo.InitOptions{Passphrase: repotest.Passphrase, Cost: crypto.TestKDFCost, Params: repo.DefaultParams()})
+	r, err := repo.Init(context.Background(), be, repo.InitOptions{Passphrase: repotest.Passphrase, Cost: crypto.TestKDFCost, Params: p})
 	if err != nil {
 		tb.Fatal(err)
 	}

@@ -29,7 +29,8 @@ type stages struct {
 type segment struct {
 	raw    []byte
 	chunks [][]byte
-	buf    []byte // for coded
+	names  []crypto.ID // of chunks
+	buf    []byte      // for coded
 	coded  []byte
 	codec  pack.Codec
 	sealed []byte
@@ -58,6 +59,7 @@ func (s *stages) load(tb testing.TB, files [][]byte) {
 		if len(at.raw) == 0 {
 			return
 		}
+		at.names = make([]crypto.ID, len(at.chunks))
 		at.buf = make([]byte, pack.EncodeBound(len(at.raw)))
 		at.sealed = make([]byte, 0, len(at.buf)+crypto.Overhead)
 		s.segments = append(s.segments, at)
@@ -80,6 +82,7 @@ func (s *stages) load(tb testing.TB, files [][]byte) {
 	}
 	s.opened = make([]byte, 0, pack.EncodeBound(longest))
 	s.decoded = make([]byte, pack.DecodeBound(longest))
+	s.name()
 	s.compress()
 	s.seal()
 }
@@ -104,8 +107,8 @@ func (s *stages) split(tb testing.TB, files [][]byte, each func([]byte)) {
 
 func (s *stages) name() {
 	for _, g := range s.segments {
-		for _, c := range g.chunks {
-			s.keys.BlobID(crypto.BlobData, c)
+		for j, c := range g.chunks {
+			g.names[j] = s.keys.BlobID(crypto.BlobData, c)
 		}
 	}
 }
@@ -125,15 +128,25 @@ func (s *stages) seal() {
 	}
 }
 
-// verify opens and decodes what was sealed.
+// verify opens and decodes what was sealed, and names every blob in it again.
 func (s *stages) verify(tb testing.TB) {
 	for i, g := range s.segments {
 		opened, err := s.object.Open(s.opened[:0], crypto.NonceSegment, uint64(i), nil, g.sealed)
-		if err == nil {
-			_, err = s.coder.Decode(s.decoded, g.codec, opened, len(g.raw))
-		}
 		if err != nil {
 			tb.Fatal(err)
+		}
+		plain, err := s.coder.Decode(s.decoded, g.codec, opened, len(g.raw))
+		if err != nil {
+			tb.Fatal(err)
+		}
+		for j, c := range g.chunks {
+			if s.keys.BlobID(crypto.BlobData, plain[:len(c)]) != g.names[j] {
+				tb.Fatalf("blob %d of segment %d has another name", j, i)
+			}
+			plain = plain[len(c):]
+		}
+		if len(plain) > 0 {
+			tb.Fatalf("segment %d: %d bytes too many", i, len(plain))
 		}
 	}
 }
