@@ -187,7 +187,8 @@ func locked(s *s3test.Server, least time.Duration, repo string, all bool) error 
 }
 
 // startS3Lax starts an S3 server behind a proxy that drops the condition of
-// conditional requests, and signs what is left.
+// conditional requests, and signs what is left. The file CLASSES gets a line with the
+// class and key of each object that is stored with one.
 func startS3Lax(t *testing.T) remote {
 	s := s3test.Start(t, s3test.Options{})
 	s.MakeBucket(t, "bucket", minio.MakeBucketOptions{})
@@ -195,7 +196,15 @@ func startS3Lax(t *testing.T) remote {
 	if err != nil {
 		t.Fatal(err)
 	}
+	classes, err := os.Create(filepath.Join(t.TempDir(), "classes"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { classes.Close() })
 	proxy := httptest.NewServer(&httputil.ReverseProxy{Rewrite: func(p *httputil.ProxyRequest) {
+		if class := p.In.Header.Get("X-Amz-Storage-Class"); class != "" {
+			fmt.Fprintln(classes, class, p.In.URL.Path) // a line is one write
+		}
 		p.SetURL(target)
 		p.Out.Host = target.Host
 		if p.Out.Header.Get("If-None-Match") != "" {
@@ -206,7 +215,7 @@ func startS3Lax(t *testing.T) remote {
 	}})
 	t.Cleanup(proxy.Close)
 	env := s3Env(s, proxy.URL)
-	env["ADDR"] = s.Addr
+	env["ADDR"], env["CLASSES"] = s.Addr, classes.Name()
 	return remote{env: env, kill: s.Kill, restart: func() { s.Restart(t) }}
 }
 
