@@ -5,6 +5,7 @@ package run
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"path"
 	"time"
@@ -48,7 +49,8 @@ func (o *Options) writeSidecar(ctx context.Context, d config.Destination, s Side
 }
 
 // MakeParents makes the directories in which a repository of its own is to lie. A
-// store makes the parents of what is put into it, so something is put and deleted.
+// store makes the parents of what is put into it, so something is put and deleted. A
+// bucket that holds whatever is stored keeps that, too.
 func MakeParents(ctx context.Context, be backend.Backend, d config.Destination) error {
 	dir := path.Dir(d.Path)
 	if dir == "." {
@@ -58,7 +60,7 @@ func MakeParents(ctx context.Context, be backend.Backend, d config.Destination) 
 	if err := be.Put(ctx, name, nil); err != nil {
 		return fmt.Errorf("make %s: %w", dir, err)
 	}
-	if err := be.Delete(ctx, name); err != nil {
+	if err := be.Delete(ctx, name); err != nil && !errors.Is(err, backend.ErrLocked) {
 		return fmt.Errorf("make %s: %w", dir, err)
 	}
 	return nil
