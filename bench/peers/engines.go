@@ -17,6 +17,7 @@ const passphrase = "a passphrase for measuring"
 type engine struct {
 	name    string
 	program string
+	through []string // a find that ends with -exec and runs the program on what it finds; nil: it runs by itself
 	version string
 	env     []string
 	init    [][]string
@@ -70,7 +71,7 @@ func found(vault string) ([]*engine, error) {
 				restore: {"snapshot", "restore", "$S", "$T"}, checking: {"snapshot", "verify", "--verify-files-percent=100"}, open: {"snapshot", "list"}}},
 		{name: "find", limit: true, phases: map[phase][]string{unchanged: {"$S", "-printf", "%s %T@ %i\\n"}}},
 		{name: "tar", limit: true, phases: map[phase][]string{restore: {"-xf", "$R.tar", "-C", "$T"}}},
-		{name: "sha256sum", limit: true, program: "/usr/bin/find", phases: map[phase][]string{checking: {"$S", "-type", "f", "-exec", "sha256sum", "{}", "+"}}},
+		{name: "sha256sum", limit: true, through: []string{"find", "$S", "-type", "f", "-exec"}, phases: map[phase][]string{checking: {}}},
 	}
 	var there []*engine
 	for _, e := range all {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -140,7 +141,12 @@ func (r *result) round(ctx context.Context, made, top string, scale float64, rou
 
 // run runs the engine once.
 func (e *engine) run(ctx context.Context, p place, words []string, cwd string) (s sample, err error) {
-	cmd := exec.CommandContext(ctx, e.program, p.expand(words)...)
+	args := append([]string{e.program}, p.expand(words)...)
+	if e.through != nil {
+		args = append(p.expand(e.through), args...)
+		args = append(args, "{}", "+")
+	}
+	cmd := exec.CommandContext(ctx, args[0], args[1:]...)
 	cmd.Dir = cwd
 	cmd.Env = append(os.Environ(), p.expand(e.env)...)
 	var said bytes.Buffer
@@ -185,14 +191,31 @@ func prepare(e *engine, p place, ph phase) error {
 	}
 	syscall.Sync()
 	if reads := ph == first || ph == unchanged || ph == changed || ph == checking && e.limit; reads {
-		return warm(p.source)
+		_, err := warm(p.source)
+		return err
 	}
 	return nil
 }
 
-// warm brings the corpus into the page cache.
-func warm(source string) error {
-	return exec.Command("tar", "-cf", "/dev/null", "--sparse", "-C", source, ".").Run()
+// warm brings the corpus into the page cache, by reading it: tar, for one, opens no
+// file if it is to write to /dev/null. It returns the bytes that it has read.
+func warm(source string) (n int64, err error) {
+	buf := make([]byte, 1<<20)
+	err = filepath.WalkDir(source, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || !d.Type().IsRegular() {
+			return err
+		}
+		f, err := os.Open(path)
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		// Without the types, so that the buffer is used and nothing is copied by the kernel.
+		m, err := io.CopyBuffer(struct{ io.Writer }{io.Discard}, struct{ io.Reader }{f}, buf)
+		n += m
+		return err
+	})
+	return n, err
 }
 
 // compare wants the corpus below the target, wherever the engine has put it.
@@ -241,7 +264,8 @@ func extent(dir string) (total int64, files int, err error) {
 	return total, files, err
 }
 
-// median returns the medians of all that was measured.
+// median returns the medians of all that was measured; of an even number, the mean
+// of the two in the middle.
 func median(s []sample) sample {
 	middle := func(of func(sample) int64) int64 {
 		v := make([]int64, len(s))
@@ -249,7 +273,7 @@ func median(s []sample) sample {
 			v[i] = of(s[i])
 		}
 		slices.Sort(v)
-		return v[len(v)/2]
+		return (v[(len(v)-1)/2] + v[len(v)/2]) / 2
 	}
 	return sample{
 		Wall:   time.Duration(middle(func(s sample) int64 { return int64(s.Wall) })),
