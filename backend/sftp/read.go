@@ -98,7 +98,10 @@ func (r *reader) measure(ctx context.Context, c *conn, f string) error {
 	if fresh := r.toEnd && r.pos == r.start; fresh { // nothing was returned: a new version will do
 		r.left = -1
 		at := r.pos
-		go func() { head <- fetch(ctx, c, f, at, headSize) }()
+		go func() {
+			data, err := call(ctx, c, func() ([]byte, error) { return c.readSome(f, at, headSize) })
+			head <- blockOrError{data, err}
+		}()
 	}
 	info, err := c.fstat(ctx, f)
 	switch {
@@ -120,10 +123,9 @@ func (r *reader) measure(ctx context.Context, c *conn, f string) error {
 // take makes the head of an object the block that comes next, if it is what the
 // object's size says. Whatever kept it from coming is met again by who asks once more.
 func (r *reader) take(head blockOrError) {
-	short := errors.Is(head.err, io.ErrUnexpectedEOF)
-	if n := int64(len(head.data)); n > 0 && n == min(r.left, headSize) && (head.err == nil || short) {
+	if n := int64(len(head.data)); n > 0 && n == min(r.left, headSize) {
 		ready := make(chan blockOrError, 1)
-		ready <- blockOrError{data: head.data}
+		ready <- head
 		r.next, r.ahead = append(r.next, ready), r.pos+n
 	}
 }
@@ -162,6 +164,28 @@ func fetch(ctx context.Context, c *conn, f string, off, n int64) blockOrError {
 	return blockOrError{data, err}
 }
 
+// readSome reads n bytes at most with one request. An end of the file is io.EOF.
+func (c *conn) readSome(handle string, off int64, n int) ([]byte, error) {
+	a, err := c.ask(readRequest(handle, off, n))
+	if err != nil {
+		return nil, err
+	}
+	return dataOf(a, n)
+}
+
+// dataOf returns the bytes that an answer gives, one at least and n at most.
+func dataOf(a answer, n int) ([]byte, error) {
+	if a.kind != isData {
+		return nil, failureOf(a)
+	}
+	d := decoder{a.body}
+	data := d.take(uint64(d.number()))
+	if len(data) == 0 || len(data) > n {
+		return nil, errMalformed
+	}
+	return data, nil
+}
+
 // readAt reads n bytes with requests of chunkSize that are made at once, and
 // those again of which a server has answered a part. Where the file ends before,
 // it returns what there is and io.EOF.
@@ -188,17 +212,13 @@ func (c *conn) readAt(handle string, off int64, n int) ([]byte, error) {
 		if err != nil {
 			return nil, err
 		}
-		if a.kind != isData {
-			if err := failureOf(a); err != io.EOF {
-				return nil, err
-			}
+		data, err := dataOf(a, p.end-p.at)
+		if err == io.EOF {
 			ends = min(ends, p.at)
 			continue
 		}
-		d := decoder{a.body}
-		data := d.take(uint64(d.number()))
-		if len(data) == 0 || len(data) > p.end-p.at {
-			return nil, errMalformed
+		if err != nil {
+			return nil, err
 		}
 		p.at += copy(buf[p.at:], data)
 		if p.at < p.end {

@@ -87,6 +87,8 @@ func TestRequests(t *testing.T) {
 	check("create again", exists(s.Create(ctx, "keys/new", noise(10))), "fsetstat:1 fsync:2 hardlink:1 lstat:1 open:2 remove:1 write:1")
 	mustHold(t, s, "packs/ab/x", noise(100_000))
 	check("read", nil, "fstat:1 open:1 read:4")
+	mustHold(t, s, "keys/k", noise(10))
+	check("read a record", nil, "fstat:1 open:1 read:1")
 	listed(t, s, "keys/")
 	check("list", nil, "fsync:1 open:1 opendir:2 readdir:4")
 	listed(t, s, "events/")
