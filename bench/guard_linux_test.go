@@ -18,7 +18,6 @@ import (
 	"vault/internal/repotest"
 	"vault/repo"
 	"vault/snapshot"
-	"vault/snapshot/restore"
 )
 
 // The guard: what must not become slower, without a stored time. Times are
@@ -154,15 +153,6 @@ func within(t *testing.T, names []string, bounds []float64, count func() []float
 		if n > bounds[i] {
 			t.Errorf("%s: %.2f, at most %.2f is allowed", names[i], n, bounds[i])
 		}
-	}
-}
-
-// restoreTo restores a backup.
-func restoreTo(t *testing.T, r *repo.Repo, b *snapshot.Backup, target string) {
-	t.Helper()
-	report, err := restore.Run(t.Context(), restore.Options{Source: r, Target: target}, []restore.Volume{{Volume: &b.Volumes[0], Dir: "data"}})
-	if err != nil || report.ProblemCount > 0 {
-		t.Fatal(err, report.Problems)
 	}
 }
 

@@ -54,6 +54,15 @@ func backup(tb testing.TB, r *repo.Repo, dir string, parent *snapshot.Backup) *s
 	return b
 }
 
+// restoreTo restores a backup.
+func restoreTo(tb testing.TB, r *repo.Repo, b *snapshot.Backup, target string) {
+	tb.Helper()
+	report, err := restore.Run(context.Background(), restore.Options{Source: r, Target: target}, []restore.Volume{{Volume: &b.Volumes[0], Dir: "data"}})
+	if err != nil || report.ProblemCount > 0 {
+		tb.Fatal(err, report.Problems)
+	}
+}
+
 // corpora are directories, by name, with their bytes.
 func corpora(tb testing.TB) map[string]func() (dir string, size int64) {
 	file := func(fill func([]byte, *rand.Rand, int) []byte) func() (string, int64) {
@@ -116,10 +125,7 @@ func BenchmarkRestore(b *testing.B) {
 			b.SetBytes(size)
 			for b.Loop() {
 				target := filepath.Join(b.TempDir(), "out")
-				report, err := restore.Run(context.Background(), restore.Options{Source: r, Target: target}, []restore.Volume{{Volume: &saved.Volumes[0], Dir: "data"}})
-				if err != nil || report.ProblemCount > 0 {
-					b.Fatal(err, report.Problems)
-				}
+				restoreTo(b, r, saved, target)
 				b.StopTimer()
 				os.RemoveAll(target)
 				b.StartTimer()
@@ -142,9 +148,7 @@ func TestPipeline(t *testing.T) {
 		t.Errorf("files of the unchanged backup: %+v", f)
 	}
 	target := filepath.Join(t.TempDir(), "out")
-	if _, err := restore.Run(t.Context(), restore.Options{Source: repotest.Open(t, be), Target: target}, []restore.Volume{{Volume: &second.Volumes[0], Dir: "data"}}); err != nil {
-		t.Fatal(err)
-	}
+	restoreTo(t, repotest.Open(t, be), second, target)
 	err := filepath.WalkDir(dir, func(path string, d os.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
 			return err
