@@ -39,9 +39,9 @@ const (
 	checkpointShare = 16
 )
 
-// checkpointLag is how many times what makes a checkpoint due may be stored and in
-// none: one takes a dozen round trips, during which packs go on being stored.
-const checkpointLag = 2
+// checkpointLag is how many times Checkpoints.Bytes may be stored and in no
+// checkpoint: one takes a dozen round trips, during which packs go on being stored.
+const checkpointLag = 4
 
 // pace tells when a checkpoint is due.
 type pace struct {
@@ -90,7 +90,7 @@ func (p *pace) begin(now time.Time) { p.kept, p.since, p.last = p.since, 0, now 
 // lags reports whether too much is at stake to store more before the checkpoint
 // that is being made is made.
 func (p *pace) lags() bool {
-	return p.busy != nil && p.kept+p.since >= checkpointLag*p.enough()
+	return p.busy != nil && p.kept+p.since >= max(checkpointLag*p.o.Bytes, 2*p.total/checkpointShare)
 }
 
 // keepPace has checkpoints made while they are due, one at a time, beside the
@@ -134,13 +134,6 @@ func (u *uploader) makeCheckpoints() {
 		}
 		u.mu.Unlock()
 	}
-}
-
-// end says that the commit is next.
-func (u *uploader) end() {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	u.pace.ending = true
 }
 
 // checkpoint makes a checkpoint of the index segments that are stored and that

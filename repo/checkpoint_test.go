@@ -138,13 +138,13 @@ func TestPacksBesideACheckpoint(t *testing.T) {
 	b := &running{w: w, content: repotest.MakeContent(1, 900)}
 	stored := make(chan error, 1)
 	go func() { stored <- b.store(r) }()
-	for deadline := time.Now().Add(2 * time.Minute); objectsIn(t, be, "packs/") < 2; time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(2 * time.Minute); objectsIn(t, be, "packs/") < 3; time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("%d packs are stored beside a checkpoint", objectsIn(t, be, "packs/"))
 		}
 	}
 	time.Sleep(20 * time.Millisecond) // for what must not come
-	if n := objectsIn(t, be, "packs/"); n > 4 {
+	if n := objectsIn(t, be, "packs/"); n > 6 {
 		t.Errorf("%d packs are at stake beside a checkpoint", n)
 	}
 	close(slow.let)

@@ -246,7 +246,8 @@ func (u *uploader) flushIndex() error {
 	return nil
 }
 
-// drain waits until every submitted pack is stored or given up.
+// drain waits until every submitted pack is stored or given up, and for a
+// checkpoint that is being made.
 func (u *uploader) drain() { u.flight.Wait() }
 
 // stop ends the workers. Packs that are still open are dropped.

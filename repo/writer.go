@@ -204,6 +204,13 @@ func (w *Writer) Flush() error {
 	return w.upload.flushIndex()
 }
 
+// Ending says that the commit is next: no checkpoint is begun any more.
+func (w *Writer) Ending() {
+	w.upload.mu.Lock()
+	defer w.upload.mu.Unlock()
+	w.upload.pace.ending = true
+}
+
 // Published returns the names of the index segments that were stored so far and
 // that no checkpoint names, sorted. Call it after Flush.
 func (w *Writer) Published() [][32]byte {
@@ -230,7 +237,7 @@ func (w *Writer) Commit(b *snapshot.Backup) (*snapshot.Backup, error) {
 // known to supersede it. It reports whether there was anything to keep. The
 // Writer is finished afterwards.
 func (w *Writer) Checkpoint(b *snapshot.Backup) (kept bool, err error) {
-	w.upload.end()
+	w.Ending()
 	if err := w.Flush(); err != nil || len(w.Published()) == 0 {
 		w.Abort()
 		return w.upload.pace.count > 0, err
@@ -244,7 +251,7 @@ func (w *Writer) commit(kind snapshot.CommitKind, b *snapshot.Backup) (*snapshot
 		panic("repo: Commit of a dry run")
 	}
 	defer w.finish()
-	w.upload.end()
+	w.Ending()
 	if err := w.Flush(); err != nil {
 		return nil, err
 	}

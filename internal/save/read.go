@@ -26,6 +26,7 @@ func (s *session) read(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	s.w.Ending()
 	if err := s.w.Flush(); err != nil {
 		return fmt.Errorf("back up: %w", err)
 	}
