@@ -99,7 +99,10 @@ func (s *Store) open(c *conn, temp, dir string, unsure []string) (*ground, error
 }
 
 // fill writes the data and makes it durable, and the entries of the directories
-// above, in one round trip and what the bytes take.
+// above, in two round trips and what the bytes take. That requests of one file keep
+// their order (draft-ietf-secsh-filexfer-02, section 3.1) would do to send the fsync
+// after the last write in one; but there are servers that write with several
+// threads, so that it is sent when all writes are answered.
 func (u *upload) fill(ctx context.Context, c *conn, g *ground) error {
 	f := flight{ctx: ctx, c: c}
 	ignore := func(answer) error { return nil } // a server that knows no modes has its own ideas of access
@@ -121,15 +124,16 @@ func (u *upload) fill(ctx context.Context, c *conn, g *ground) error {
 		room := *rooms.Get().(*[]byte) // a request may outlive this call, so that it must not hold on to the caller's memory
 		f.send(writeRequest(room[:0], g.file, int64(off), u.data[off:min(len(u.data), off+chunkSize)]), data("write"))
 	}
-	if c.has.fsync {
-		f.send(syncRequest(g.file), data("fsync"))
-	}
 	for i, rel := range g.unsure {
 		if g.above[i] != "" {
 			f.send(syncRequest(g.above[i]), func(a answer) error { return entrySynced(rel, verdictOf(a)) })
 		}
 	}
 	err := f.land()
+	if err == nil && c.has.fsync {
+		f.send(syncRequest(g.file), data("fsync"))
+		err = f.land()
+	}
 	if err != nil && !written {
 		return u.s.explainWrite(ctx, c, err)
 	}

@@ -6,9 +6,8 @@ import (
 )
 
 // flight is requests that are under way together over one connection: as many
-// round trips as one of them takes. Requests that concern the same file are carried
-// out in the order in which they are sent (draft-ietf-secsh-filexfer-02, section
-// 3.1), others in any. It is not safe for concurrent use.
+// round trips as one of them takes. A server may carry them out in any order. It is
+// not safe for concurrent use.
 type flight struct {
 	ctx   context.Context
 	c     *conn

@@ -97,9 +97,9 @@ func TestUploadAnswers(t *testing.T) {
 		"none of the repository":   {s: script{askOpen: nth(4, status(3))}, made: "/repo/a /repo/a/b"}, // somebody else's
 		"no handle":                {s: script{askOpen: nth(0, ok)}, open: refused},
 		"a write fails":            {s: script{askWrite: nth(3, status(4))}, fill: backend.ErrNoSpace, made: "/repo/a /repo/a/b"},
-		"the sync fails":           {s: script{askExtended: nth(0, status(4))}, fill: backend.ErrNoSpace, made: "/repo/a /repo/a/b"},
-		"that of a parent fails":   {s: script{askExtended: nth(1, status(4))}, fill: refused, made: "/repo/a /repo/a/b"},
-		"parents cannot be synced": {s: script{askExtended: nth(1, status(5))}, made: "/repo/a /repo/a/b"}, // EINVAL
+		"the sync fails":           {s: script{askExtended: nth(3, status(4))}, fill: backend.ErrNoSpace, made: "/repo/a /repo/a/b"}, // after those of parents
+		"that of a parent fails":   {s: script{askExtended: nth(0, status(4))}, fill: refused, made: "/repo/a /repo/a/b"},
+		"parents cannot be synced": {s: script{askExtended: nth(0, status(5))}, made: "/repo/a /repo/a/b"}, // EINVAL
 	} {
 		t.Run(what, func(t *testing.T) {
 			var mu sync.Mutex
@@ -161,6 +161,9 @@ func TestUploadAnswers(t *testing.T) {
 				t.Errorf("filled: %v, want %v", err, c.fill)
 			case len(s.doubtful(conn, "a/b")) != 3:
 				t.Errorf("durable though it failed: all but %q", s.doubtful(conn, "a/b"))
+			}
+			if c.s[askWrite] != nil && open[askExtended] > 3 {
+				t.Error("a file is made durable before all of it is written")
 			}
 			if s := strings.Join(modes, " "); s != c.made {
 				t.Errorf("modes were set of %q, want %q", s, c.made)

@@ -3,14 +3,15 @@
 // sub-directories. No ssh program is needed, but one can be used.
 //
 // What a local store does with system calls is done with requests, several at
-// a time over several connections:
+// a time over several connections. An object is stored in five round trips, and
+// what its bytes take (see flight):
 //
-//	open a temporary file in the object's directory
-//	write                       32 KiB a request, up to 64 under way
-//	fsync@openssh.com           of the file
-//	hardlink@openssh.com        Create: fails if the name is in use
-//	posix-rename@openssh.com    Put: replaces what is there
-//	fsync@openssh.com           of the directory
+//	open a temporary file in the object's directory, and that directory
+//	write, 32 KiB a request, up to 128 under way
+//	fsync@openssh.com of the file
+//	hardlink@openssh.com for Create, which fails if the name is in use, or
+//	posix-rename@openssh.com for Put, which replaces what is there
+//	fsync@openssh.com of the directory; for Create, remove the temporary file
 //
 // A plain RENAME never decides a Create: OpenSSH carries it out as "look, then
 // rename". A server without hard links cannot create exclusively
@@ -33,8 +34,8 @@
 //     taken for a quota that is used up.
 //   - Symbolic links are followed by the server: whoever may plant one in the
 //     repository's directory may as well serve anything else.
-//   - Files are given mode 0600 and directories 0700, an instant after they
-//     are made.
+//   - Files are made with mode 0600 and directories with 0700; a server that
+//     ignores that is told again an instant later.
 //   - An empty directory that stands where a file system should be mounted
 //     looks like an empty place.
 package sftp
