@@ -63,7 +63,8 @@ func page(results []result, engines []*engine, command string) string {
 
 func kernel() string {
 	b, _ := os.ReadFile("/proc/sys/kernel/osrelease")
-	return "Linux " + strings.TrimSpace(string(b))
+	version, _, _ := strings.Cut(strings.TrimSpace(string(b)), "-") // without what names the machine's builder
+	return "Linux " + version
 }
 
 func processor() string {
