@@ -23,11 +23,8 @@ type ground struct {
 	made   []string // directories that did not exist
 }
 
-// close lets go of all handles. g may be nil.
+// close lets go of all handles.
 func (g *ground) close() {
-	if g == nil {
-		return
-	}
 	for _, handle := range append([]string{g.file, g.dir}, g.above...) {
 		if handle != "" {
 			g.c.closeLater(handle)

@@ -39,7 +39,7 @@ func (f *flight) send(q request, then func(a answer) error) {
 		return
 	}
 	ch, err := call(f.ctx, f.c, func() (<-chan answer, error) {
-		ch, err := f.c.aside.send(q)
+		ch, err := f.c.send(q)
 		if b := []byte(q); cap(b) >= roomSize {
 			rooms.Put(&b)
 		}

@@ -95,7 +95,7 @@ func (r *reader) open(ctx context.Context, c *conn) error {
 // object's size, and may take its first block.
 func (r *reader) measure(ctx context.Context, c *conn, f string) error {
 	head := make(chan blockOrError, 1)
-	if fresh := r.toEnd && r.pos == r.start; fresh { // nothing was returned: a new version will do
+	if r.toEnd && r.pos == r.start { // nothing was returned: a new version will do
 		r.left = -1
 		at := r.pos
 		go func() {
