@@ -26,6 +26,7 @@ type cutter struct {
 	split *chunk.Splitter
 	list  *snapshot.ContentWriter
 	in    span
+	lend  bool // other workers may help with this file
 	loans loans
 }
 
@@ -60,12 +61,16 @@ func (c *cutter) file(ctx context.Context, fd int, size, blocks uint64, n *snaps
 	case single && !sparse:
 		return c.single(ctx, fd, size, n)
 	}
-	defer c.list.Reset()
+	defer c.reset()
+	c.lend = size >= lendFrom
 	err := error(nil)
 	if sparse {
 		err = c.sparse(ctx, fd, size)
 	} else {
 		err = c.span(ctx, fd, 0, size)
+	}
+	if err == nil {
+		err = c.settle(ctx, 0)
 	}
 	if err != nil {
 		return err
@@ -119,11 +124,11 @@ func (c *cutter) sparse(ctx context.Context, fd int, size uint64) error {
 				if err := c.span(ctx, fd, run, begin); err != nil {
 					return err
 				}
-				if c.list.Size() < begin {
+				if c.list.Size()+c.loans.bytes < begin {
 					return nil
 				}
 				c.run.looked.Add(end - begin)
-				if err := c.list.Add(ctx, snapshot.Item{Kind: snapshot.ItemHole, Length: end - begin}); err != nil {
+				if err := c.add(ctx, snapshot.Item{Kind: snapshot.ItemHole, Length: end - begin}); err != nil {
 					return err
 				}
 				run = end
@@ -180,39 +185,36 @@ func (c *cutter) span(ctx context.Context, fd int, begin, end uint64) error {
 		return nil
 	}
 	c.in = span{fd: fd, off: begin, end: end}
-	return c.cut(ctx, &c.in, end-begin >= lendFrom)
+	return c.cut(ctx, &c.in)
 }
 
-// cut adds a run of data, as chunks. With lend, other workers may help.
-func (c *cutter) cut(ctx context.Context, r io.Reader, lend bool) error {
+// cut adds a run of data, as chunks.
+func (c *cutter) cut(ctx context.Context, r io.Reader) error {
 	s := c.splitter()
 	s.Reset(r)
 	defer s.Reset(nil)
 	for {
 		if err := context.Cause(ctx); err != nil {
-			c.loans.reset()
 			return &stopError{err}
 		}
 		b, err := s.Next()
 		if err == io.EOF {
-			return c.settle(ctx, 0)
+			return nil
 		}
 		if err != nil {
-			c.loans.reset()
 			return err
 		}
 		c.run.looked.Add(uint64(len(b)))
-		if err := c.chunk(ctx, b, lend); err != nil {
-			c.loans.reset()
+		if err := c.chunk(ctx, b); err != nil {
 			return err
 		}
 	}
 }
 
-func (c *cutter) chunk(ctx context.Context, b []byte, lend bool) error {
+func (c *cutter) chunk(ctx context.Context, b []byte) error {
 	it := snapshot.Item{Kind: snapshot.ItemZero, Length: uint64(len(b))}
 	if !chunk.IsZero(b) {
-		if lend && c.loans.lend(c.run, b) {
+		if c.lend && c.loans.lend(c.run, b) {
 			return c.settle(ctx, maxLoans)
 		}
 		id, err := c.sink.put(ctx, crypto.BlobData, b)
@@ -221,11 +223,22 @@ func (c *cutter) chunk(ctx context.Context, b []byte, lend bool) error {
 		}
 		it.Kind, it.ID = snapshot.ItemData, id
 	}
+	return c.add(ctx, it)
+}
+
+// add adds an item after those that are still to come.
+func (c *cutter) add(ctx context.Context, it snapshot.Item) error {
 	if c.loans.none() {
 		return c.list.Add(ctx, it)
 	}
 	c.loans.keep(it)
 	return c.settle(ctx, maxLoans)
+}
+
+// reset forgets a file that was read, or given up.
+func (c *cutter) reset() {
+	c.loans.reset()
+	c.list.Reset()
 }
 
 // settle adds the items that are known, in order, and waits until at most limit
@@ -262,8 +275,12 @@ func (c *cutter) stream(ctx context.Context, r io.Reader, n *snapshot.Node) erro
 	case err != nil:
 		return err
 	}
-	defer c.list.Reset()
-	if err := c.cut(ctx, io.MultiReader(bytes.NewReader(head), r), true); err != nil {
+	defer c.reset()
+	c.lend = true
+	if err := c.cut(ctx, io.MultiReader(bytes.NewReader(head), r)); err != nil {
+		return err
+	}
+	if err := c.settle(ctx, 0); err != nil {
 		return err
 	}
 	n.Size = c.list.Size()

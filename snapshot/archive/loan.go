@@ -12,7 +12,7 @@ import (
 // waiting at that moment, which names and stores it. When nobody waits it does so
 // itself: no chunk is ever queued, and there is at most one copy for each worker.
 const (
-	lendFrom = 8 << 20 // bytes of a run from which it is worth it
+	lendFrom = 8 << 20 // bytes of a file, holes included, from which it is worth it
 	maxLoans = 64      // items that may wait for an earlier one; most of them are done
 )
 
@@ -33,6 +33,7 @@ type pending struct {
 type loans struct {
 	queue []pending
 	head  int
+	bytes uint64 // of them all
 }
 
 func (l *loans) len() int   { return len(l.queue) - l.head }
@@ -52,7 +53,7 @@ func (l *loans) lend(r *run, b []byte) bool {
 	n := &loan{data: append(room[:0], b...), done: make(chan struct{}, 1)}
 	select {
 	case r.chunks <- n:
-		l.queue = append(l.queue, pending{item: snapshot.Item{Kind: snapshot.ItemData, Length: uint64(len(b))}, loan: n})
+		l.push(pending{item: snapshot.Item{Kind: snapshot.ItemData, Length: uint64(len(b))}, loan: n})
 		return true
 	default:
 		r.giveBack(n.data)
@@ -68,7 +69,12 @@ func (r *run) giveBack(room []byte) {
 }
 
 // keep appends an item that is known.
-func (l *loans) keep(it snapshot.Item) { l.queue = append(l.queue, pending{item: it}) }
+func (l *loans) keep(it snapshot.Item) { l.push(pending{item: it}) }
+
+func (l *loans) push(p pending) {
+	l.queue = append(l.queue, p)
+	l.bytes += p.item.Length
+}
 
 // first removes the first item if it is known, or when it becomes known if told to
 // wait.
@@ -90,6 +96,7 @@ func (l *loans) first(ctx context.Context, wait bool) (snapshot.Item, bool, erro
 		}
 		it.ID = p.loan.id
 	}
+	l.bytes -= it.Length
 	if l.head++; l.head == len(l.queue) {
 		l.reset()
 	}

@@ -411,6 +411,35 @@ func TestLoans(t *testing.T) {
 	data := noise(1, lendFrom+100_000)
 	clear(data[1<<20 : 2<<20])
 	write(t, filepath.Join(dir, "large"), data)
+	testLoans(t, dir, data)
+}
+
+// TestLoansSparse has them help with a file of short runs of data between holes.
+func TestLoansSparse(t *testing.T) {
+	dir := t.TempDir()
+	data := make([]byte, lendFrom)
+	for off := 0; off < lendFrom; off += 1 << 20 {
+		copy(data[off:], noise(byte(off>>20), 700_000))
+	}
+	path := filepath.Join(dir, "large")
+	write(t, path, nil)
+	f, err := os.OpenFile(path, os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	for off := 0; off < lendFrom; off += 1 << 20 {
+		if _, err := f.WriteAt(data[off:off+700_000], int64(off)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := f.Truncate(lendFrom); err != nil {
+		t.Fatal(err)
+	}
+	testLoans(t, dir, data)
+}
+
+func testLoans(t *testing.T, dir string, data []byte) {
 	var want crypto.ID
 	for _, workers := range []int{1, 2, 4} {
 		m := newMemory()
