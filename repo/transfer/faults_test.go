@@ -135,7 +135,7 @@ func TestCrash(t *testing.T) {
 	probe.reset()
 	all := mustRun(t, probe.r, src.r, o)
 	steps := probe.count()
-	if steps < 60 {
+	if steps < 25 { // how many checkpoints are made depends on how fast packs come
 		t.Fatalf("%d operations", steps)
 	}
 	stride := 1
