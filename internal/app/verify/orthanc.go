@@ -159,7 +159,15 @@ func (o *orthanc) row(v map[string]value) error {
 	return nil
 }
 
-// storage finds the directory of the files: it has directories 00 to ff.
+// storages are where the files may lie in a volume. Of directories 00 to ff one may be
+// called as one of these.
+var storages = []string{"", "storage", "OrthancStorage", "db"}
+
+// sampled is how many attachments are looked for to find out where they lie.
+const sampled = 32
+
+// storage finds the directory of the files: where most of a sample of the attachments
+// are. If there is none anywhere, it is the first that there is and that is not the root.
 func (o *orthanc) storage(t OrthancTree) (*snapshot.Node, string, error) {
 	if t.Path != "" {
 		n, err := o.at(t.Images, t.Path)
@@ -174,12 +182,29 @@ func (o *orthanc) storage(t OrthancTree) (*snapshot.Node, string, error) {
 	if !t.Images.IsDir() {
 		return nil, "", fmt.Errorf("volume %s is a %s, not a directory of files", t.ImagesVolume, t.Images.Type)
 	}
-	for _, p := range []string{"storage", "OrthancStorage", "db"} {
-		if n, err := o.child(t.Images, p); err == nil && n.IsDir() {
-			return n, p, nil
+	best, most, path := t.Images, 0, ""
+	for _, p := range storages {
+		n, err := o.at(t.Images, p)
+		if err != nil || !n.IsDir() {
+			continue
+		}
+		if found := o.sample(n); found > most || most == 0 && path == "" {
+			best, most, path = n, found, p
 		}
 	}
-	return t.Images, "", nil
+	return best, path, context.Cause(o.ctx)
+}
+
+// sample returns how many attachments of a sample have a file below a directory.
+func (o *orthanc) sample(dir *snapshot.Node) (found int) {
+	n := min(sampled, len(o.list))
+	for i := range n {
+		id := (&ids{}).text(o.list[i*len(o.list)/n].id)
+		if _, err := o.at(dir, shortShard(id)); err == nil {
+			found++
+		}
+	}
+	return found
 }
 
 // files compares the files with the attachments, in the order of the tree and several

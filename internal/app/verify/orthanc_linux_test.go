@@ -72,6 +72,37 @@ func TestOrthancFixture(t *testing.T) {
 	}
 }
 
+// TestOrthancStorage finds the files, though a directory of some of them is called as
+// the one of all of them may be.
+func TestOrthancStorage(t *testing.T) {
+	ids := []string{"2a352327-ae25-4a62-8fca-9f49d03892ee", "db2c2327-ae25-4a62-8fca-9f49d03892ee", "dbdb2327-ae25-4a62-8fca-9f49d03892ee"}
+	for _, there := range [][]string{ids, ids[1:], ids[:1]} {
+		for _, storage := range []string{"", "storage", "OrthancStorage", "db"} {
+			dir := t.TempDir()
+			var dump strings.Builder
+			for _, id := range ids {
+				fmt.Fprintf(&dump, "INSERT INTO public.attachedfiles (id, filetype, uuid, compressedsize, uncompressedsize, compressiontype, uncompressedhash, compressedhash) VALUES (1, 1, '%s', 0, 0, 1, '', '');\n", id)
+			}
+			for _, id := range there {
+				file := filepath.Join(dir, "images", storage, id[:2], id[2:4], id)
+				must(t, errors.Join(os.MkdirAll(filepath.Dir(file), 0o700), os.WriteFile(file, nil, 0o600)))
+			}
+			must(t, errors.Join(os.Mkdir(filepath.Join(dir, "dumps"), 0o700), os.WriteFile(filepath.Join(dir, "dumps/x.sql"), []byte(dump.String()), 0o600)))
+			list, sum, err := orthancOf(t, filepath.Join(dir, "dumps"), filepath.Join(dir, "images"))
+			must(t, err)
+			var missing []string
+			for _, f := range list {
+				if f.Severity == Problem || f.Rule == "file-orphan" {
+					missing = append(missing, f.Rule)
+				}
+			}
+			if len(missing) != len(ids)-len(there) || sum.Objects != 3 {
+				t.Errorf("%d files in %q: %v: %v", len(there), storage, missing, list)
+			}
+		}
+	}
+}
+
 func TestOrthancDamaged(t *testing.T) {
 	const victim = "2a/35/2a352327-ae25-4a62-8fca-9f49d03892ee"
 	for what, c := range map[string]struct {
