@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -15,7 +16,20 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"vault": main, "collect": collectProgram, "commits": commitsProgram})
+	testscript.Main(suite{m}, map[string]func(){"vault": main, "collect": collectProgram, "commits": commitsProgram})
+}
+
+// suite is the tests, as opposed to the programs that TestMain stands for.
+type suite struct{ *testing.M }
+
+// Run has scripts begin with the usual action of SIGINT, which they send: a shell
+// has what it runs in the background ignore it, and no process that is started
+// there can tell.
+func (s suite) Run() int {
+	if signal.Ignored(os.Interrupt) {
+		signal.Notify(make(chan os.Signal, 1), os.Interrupt) // what is caught is the usual again in children
+	}
+	return s.M.Run()
 }
 
 // TestScripts runs the scripts in testdata/script: the command line as users

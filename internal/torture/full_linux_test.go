@@ -59,7 +59,7 @@ func (w *world) room(t *testing.T, keep int) {
 		k.state = forgotten
 	}
 	for range 2 { // the first may only finish what was begun
-		w.must(t, 0, "prune", "--delete-only")
+		w.must(t, 0, "prune", "--delete-only", "--patience", "1s") // as in collect
 	}
 	w.quiet(t)
 }
