@@ -100,6 +100,10 @@ type SingleWriter interface{ SingleWriter() }
 // under way included. Who waits for a store that is slow sees by it that it is not dead.
 type Mover interface{ Moved() int64 }
 
+// Local is what the driver of a directory of this machine implements: Directory
+// returns its path, so that a backup of what lies around it can leave it out.
+type Local interface{ Directory() string }
+
 // bulkKey marks the context of a Put whose object is bulk.
 type bulkKey struct{}
 

@@ -155,6 +155,15 @@ func (r *Repo) BlobID(kind crypto.BlobKind, data []byte) crypto.ID { return r.ke
 // repair, inspection. Everyone else uses the methods of Repo and Writer.
 func (r *Repo) Backend() backend.Backend { return r.be }
 
+// Directory returns the directory of this machine that the repository is; "" if it is
+// none. Who reads or removes whole trees leaves it alone.
+func (r *Repo) Directory() string {
+	if l, ok := r.be.(backend.Local); ok {
+		return l.Directory()
+	}
+	return ""
+}
+
 // Keys returns the keys, for the same few.
 func (r *Repo) Keys() *crypto.Keys { return r.keys }
 

@@ -143,6 +143,9 @@ func (s *Store) release() {
 	}
 }
 
+// Directory implements [backend.Local].
+func (s *Store) Directory() string { return s.path }
+
 // Close implements [backend.Backend]. Operations under way may finish.
 func (s *Store) Close() error {
 	s.mu.Lock()

@@ -144,7 +144,7 @@ func (a *app) restore(cmd *cobra.Command, f restoreFlags, what string) (err erro
 	}
 	options := restore.Options{
 		Source: r, Target: f.target, Overwrite: policy, Delete: f.delete, Verify: f.verify, DryRun: f.dryRun, Sparse: f.sparse,
-		NumericIDs: f.numericIDs, Owners: owners, Observe: report.observe, Spare: otherPlaces(ref.backup, volumes),
+		NumericIDs: f.numericIDs, Owners: owners, Observe: report.observe, Spare: otherPlaces(ref.backup, volumes), Repository: r.Directory(),
 	}
 	if chooser := restore.NewChooser(choice); !chooser.All() {
 		options.Select, options.Descend = chooser.Select, chooser.Descend

@@ -111,6 +111,7 @@ func twice(s archive.Source) bool {
 
 func (s *session) options(observe func(archive.Event)) archive.Options {
 	return archive.Options{
+		Repository:    s.r.Directory(),
 		NewStore:      func() archive.Store { return s.w.Lane() },
 		Reader:        s.reader(),
 		Hasher:        s.r,

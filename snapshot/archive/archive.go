@@ -129,6 +129,11 @@ type Options struct {
 	// listed directory above.
 	OneFileSystem bool
 
+	// Repository is the directory that the run is stored in, if that is on this
+	// machine; "" if it is not. It is left out wherever it lies, with a notice, and a volume
+	// that begins there fails.
+	Repository string
+
 	// Observe is told about what happens, by one goroutine at a time. It should
 	// return soon. Items says whether there is an event for every entry.
 	Observe func(Event)
@@ -173,6 +178,7 @@ func Run(ctx context.Context, o Options, volumes []Volume) (Report, error) {
 	}
 	r := newRun(ctx, o)
 	defer r.stop()
+	r.locate(o.Repository)
 	for i := range volumes {
 		v, err := r.volume(&volumes[i])
 		if err != nil {

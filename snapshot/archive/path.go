@@ -30,6 +30,10 @@ func (r *run) path(root string, way *branch, v *Volume, vol *snapshot.Volume) er
 		r.problem(vol, ".", fmt.Errorf("stat %s: %w", root, err))
 		return nil
 	}
+	if s.home.is(&st) {
+		r.problem(vol, ".", errHome)
+		return nil
+	}
 	e := &slot{node: s.node("", &st)}
 	if parent != nil {
 		e.old = parent.Root.Clone()

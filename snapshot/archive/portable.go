@@ -42,7 +42,11 @@ func (r *run) portable(root string, v *Volume, vol *snapshot.Volume) error {
 		r.problem(vol, ".", errors.New("neither a file nor a directory"))
 		return nil
 	}
-	d := &disk{root: root, info: fi, problem: func(path string, err error) { r.problem(vol, path, err) }}
+	if r.home.same(fi) {
+		r.problem(vol, ".", errHome)
+		return nil
+	}
+	d := &disk{root: root, run: r, info: fi, problem: func(path string, err error) { r.problem(vol, path, err) }}
 	if v.Parent != nil {
 		d.safe = v.Parent.ScanStarted
 		d.safe.Sec -= racySeconds
@@ -64,6 +68,7 @@ func (r *run) portable(root string, v *Volume, vol *snapshot.Volume) error {
 // disk is a Tree over package os.
 type disk struct {
 	root    string
+	run     *run
 	info    fs.FileInfo
 	safe    snapshot.Time // files that changed after this are read again
 	problem func(path string, err error)
@@ -111,6 +116,10 @@ func (d *disk) below(dir string, yield func(Entry, error) bool) bool {
 		}
 		if err != nil {
 			d.problem(p, fmt.Errorf("stat: %w", err))
+			continue
+		}
+		if d.run.home.same(fi) {
+			d.run.notice(p, noticeHome)
 			continue
 		}
 		e := d.entry(p, fi)

@@ -25,6 +25,7 @@ type run struct {
 	own    *worker // the scanner's; its goroutine is the caller's
 	dirs   dirs
 	uid    int // effective
+	home   home
 
 	tasks   chan *batch // to the workers
 	results chan *batch // back

@@ -155,6 +155,10 @@ func (s *scan) entry(f *frame) error {
 	case (f.patterns != nil || s.o.Select != nil) && s.excluded(f, name, &st, kind):
 		s.exclude(f, name, old)
 		return nil
+	case kind == snapshot.Directory && s.home.is(&st):
+		s.exclude(f, name, old)
+		s.notice(f.path(name), noticeHome)
+		return nil
 	case kind == 0:
 		s.skip(f, name, old, fmt.Errorf("unknown file type %#o", st.mode&sys.S_IFMT))
 		return nil

@@ -10,7 +10,27 @@ import (
 	"vault/snapshot"
 )
 
+var errHome = errors.New("this is the repository that is read from")
+
 var errMount = errors.New("another file system is mounted here")
+
+// locateHome finds out what the directory of the repository is.
+func (r *run) locateHome() {
+	r.homeless = true
+	if r.opts.Repository == "" {
+		return
+	}
+	if h, st, err := openTarget(r.opts.Repository); err == nil {
+		h.close()
+		r.home, r.homeless = st.id, false
+	}
+}
+
+// isHome reports whether an entry is the directory of the repository. That Delete
+// would remove it, while it is read, is the last thing that anybody wants.
+func (r *run) isHome(st info) bool {
+	return !r.homeless && st.typ == snapshot.Directory && st.id.same(r.home)
+}
 
 // deleteExtras removes what d had and the backup does not have, as far as it is
 // selected.
@@ -43,6 +63,11 @@ func (w *worker) deleteEntry(d *dir, name string) (gone bool) {
 	if errors.Is(err, fs.ErrNotExist) {
 		w.dirs.release(d)
 		return true
+	}
+	if err == nil && w.isHome(st) {
+		w.dirs.release(d)
+		w.event(d, name, st.typ, Skipped, 0)
+		return false
 	}
 	var child *dir
 	selected := false

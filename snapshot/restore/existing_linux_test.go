@@ -2,6 +2,7 @@ package restore
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -338,6 +339,50 @@ func TestDelete(t *testing.T) {
 	}
 	if dry.Entries != rep.Entries {
 		t.Errorf("dry run said %v, then %v", dry.Entries, rep.Entries)
+	}
+}
+
+// TestHome: the repository that is read from is neither removed nor written to,
+// whatever lies around it and whatever the backup has in its place.
+func TestHome(t *testing.T) {
+	s := newStore()
+	for _, tc := range []struct {
+		what     string
+		root     *snapshot.Node
+		dir      string // of the volume
+		problems uint64
+	}{
+		{what: "the backup knows nothing of it", root: s.tree(dirOf("", s.fileOf("keep", "x"))), dir: "v"},
+		{what: "nor of what it lies in", root: s.tree(dirOf("", dirOf("d", s.fileOf("keep", "x")))), dir: "v"},
+		{what: "an older one of itself", root: s.tree(dirOf("", dirOf("d", dirOf("repo", s.fileOf("config", "old"))))), dir: "v", problems: 1},
+		{what: "a file", root: s.tree(dirOf("", dirOf("d", s.fileOf("repo", "x")))), dir: "v", problems: 1},
+		{what: "a volume is restored there", root: s.tree(dirOf("", s.fileOf("keep", "x"))), dir: "v/d/repo", problems: 1},
+	} {
+		target := t.TempDir()
+		repo, other := filepath.Join(target, "v/d/repo"), filepath.Join(target, "v/d/other")
+		must(os.MkdirAll(filepath.Join(repo, "packs"), 0o755))
+		must(os.MkdirAll(other, 0o755))
+		touch(filepath.Join(repo, "config"), "config", someTime)
+		before := describe(t, repo)
+		name := filepath.Join(t.TempDir(), "name")
+		must(os.Symlink(repo, name))
+		for _, dry := range []bool{true, false} {
+			rep, err := Run(context.Background(), Options{Source: s, Target: target, Repository: name, Overwrite: Always, Delete: true, DryRun: dry}, []Volume{{Volume: &snapshot.Volume{Name: "v", Root: tc.root}, Dir: tc.dir}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if rep.ProblemCount != tc.problems && !dry {
+				t.Errorf("%s: %d problems, want %d: %v", tc.what, rep.ProblemCount, tc.problems, rep.Problems)
+			}
+			equalTrees(t, before, describe(t, repo))
+		}
+		if _, err := os.Stat(other); tc.dir == "v" && err == nil {
+			t.Errorf("%s: what lies beside it is left", tc.what)
+		}
+		if _, err := Run(context.Background(), Options{Source: s, Target: repo, Repository: name, Delete: true}, volumeOf(tc.root, ".")); !errors.Is(err, errHome) {
+			t.Errorf("restore to the repository itself: %v", err)
+		}
+		equalTrees(t, before, describe(t, repo))
 	}
 }
 

@@ -87,6 +87,9 @@ type Options struct {
 	// Spare are places, in the form of Volume.Dir, that Delete leaves alone, with
 	// all that is in them, as it does the volumes' own.
 	Spare []string
+	// Repository is the directory that Source reads, if that is on this machine; "" if
+	// it is not. Nothing is restored into it, wherever it lies, and Delete leaves it alone.
+	Repository string
 	// Verify reads back the content of every file, also of those left as they
 	// were. One of the latter that differs is written again; one that differs
 	// after it was written is a Problem.

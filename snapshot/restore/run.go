@@ -33,6 +33,9 @@ type run struct {
 	// paths below the target. Delete spares them.
 	places map[string]struct{}
 
+	home     identity // of the repository's directory; none if homeless
+	homeless bool
+
 	// makeSpill makes a file without a name in the root of a volume.
 	makeSpill func(root *dir) (file, error)
 
@@ -96,6 +99,7 @@ func newRun(ctx context.Context, opts Options) *run {
 // all restores the volumes.
 func (r *run) all(volumes []Volume) error {
 	defer r.stop(nil)
+	r.locateHome()
 	if err := r.openTarget(); err != nil {
 		return fmt.Errorf("restore to %s: %w", r.opts.Target, err)
 	}
@@ -145,6 +149,10 @@ func (r *run) openTarget() error {
 	}
 	if err != nil {
 		return err
+	}
+	if r.isHome(st) {
+		h.close()
+		return errHome
 	}
 	t.had, t.stamp = st, h.object().stamp()
 	r.target = t

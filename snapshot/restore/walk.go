@@ -236,6 +236,9 @@ func (w *worker) entered(d *dir, h handle, st info, made bool) error {
 	switch {
 	case made && (st.uid != w.uid || st.mode&0o077 != 0):
 		made = false // it was exchanged for another: enter it as one of others
+	case w.isHome(st):
+		h.close()
+		return errHome
 	case !made && d.parent.made && d.name != ".":
 		h.close()
 		return errDuplicate

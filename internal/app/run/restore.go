@@ -430,7 +430,7 @@ func (b *bringing) tree(ctx context.Context, p *part) error {
 	}
 	done, err := restore.Run(ctx, restore.Options{
 		Select: choose,
-		Source: b.repo, Target: target, Delete: p.clean, Owners: p.owners, Observe: b.o.Entry,
+		Source: b.repo, Target: target, Repository: b.repo.Directory(), Delete: p.clean, Owners: p.owners, Observe: b.o.Entry,
 		Xattr: keepsXattr(p.Volume),
 	}, []restore.Volume{{Volume: p.saved, Dir: dir}})
 	switch {
