@@ -113,11 +113,12 @@ type Failure struct {
 // Error names the target and says why.
 func (f Failure) Error() string { return fmt.Sprintf("notification %s: %v", f.Target, f.Err) }
 
-// Limits of sending.
-const (
+const firstPause = time.Second
+
+// Limits of sending: to a target that sets none, and of one attempt. Tests raise them.
+var (
 	defaultTimeout = 30 * time.Second
 	attemptTimeout = 10 * time.Second
-	firstPause     = time.Second
 )
 
 // Send sends an event to those of the named targets that want to hear of it, all at
