@@ -145,8 +145,9 @@ func TestEncryptedKey(t *testing.T) {
 	// A slow human is not a stuck network. What a busy machine does not finish within
 	// the time it does within a longer one.
 	for cfg.Timeout = 300 * time.Millisecond; ; cfg.Timeout *= 3 {
+		slow := 3 * cfg.Timeout
 		cfg.Passphrase = func(context.Context, string) ([]byte, error) {
-			time.Sleep(3 * cfg.Timeout)
+			time.Sleep(slow)
 			return []byte("secret"), nil
 		}
 		s, err := Open(ctx, cfg)

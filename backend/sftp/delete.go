@@ -73,6 +73,13 @@ func (s *Store) sweepLater(temp string) {
 	}
 }
 
+// remember leaves a temporary file, which may not be there yet, to Sweep.
+func (s *Store) remember(temp string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.temps[temp] = true
+}
+
 // clean removes one temporary file of this store and reports whether it did.
 func (s *Store) clean(ctx context.Context, c *conn, temp string) (bool, error) {
 	err := do(ctx, c, func() error { return c.client.Remove(temp) })
@@ -133,6 +140,9 @@ func (s *Store) serverTime(ctx context.Context) (now time.Time, err error) {
 		u := &upload{s: s}
 		g, err := u.open(ctx, c)
 		if err != nil {
+			if u.temp != "" {
+				s.remember(u.temp) // the answer was lost
+			}
 			return err
 		}
 		info, err := c.fstat(ctx, g.file)

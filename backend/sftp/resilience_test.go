@@ -163,7 +163,11 @@ func TestResetAnywhere(t *testing.T) {
 	if lost > 2 {
 		t.Errorf("%d creations were left undecided", lost)
 	}
-	_, err := s.Sweep(ctx) // what was to be removed over a connection that had broken by then
+	// What was to be removed over a connection that had broken by then, and what the
+	// other end of such a connection may have made since.
+	srv.Kill()
+	srv.Restart()
+	_, err := s.Sweep(ctx)
 	must(t, err)
 	noTemps(t, dir)
 }
@@ -184,6 +188,7 @@ func TestFence(t *testing.T) {
 		linked bool // our link happened
 		other  bool // somebody else has made the same
 		swept  bool // our temporary file is gone
+		marked bool // after it got its mark, of which no answer has come
 		done   bool
 		undec  bool
 	}{
@@ -192,6 +197,7 @@ func TestFence(t *testing.T) {
 		{what: "another with the same bytes", other: true},
 		{what: "swept", swept: true},
 		{what: "linked and swept", linked: true, swept: true, undec: true},
+		{what: "linked, marked and swept", linked: true, marked: true, swept: true, done: true},
 		{what: "another and swept", other: true, swept: true, undec: true},
 	} {
 		u := &upload{s: s, rel: "commits", target: dir + "/commits/y", data: []byte("data"), exclusive: true, sent: true, temp: dir + "/commits/.tmp-" + s.id + "-1"}
@@ -201,6 +207,10 @@ func TestFence(t *testing.T) {
 		}
 		if tc.other {
 			must(t, os.WriteFile(u.target, u.data, 0o600))
+		}
+		if tc.marked {
+			u.stamp = 1 << 30
+			must(t, os.Chtimes(u.temp, time.Unix(u.stamp, 0), time.Unix(u.stamp, 0)))
 		}
 		if tc.swept {
 			must(t, os.Remove(u.temp))
@@ -216,6 +226,13 @@ func TestFence(t *testing.T) {
 		}
 		_ = os.Remove(u.target)
 	}
+	// One that the other end of a broken connection makes after that goes with the next sweep.
+	u := &upload{s: s, rel: "commits", target: dir + "/commits/y", temp: dir + "/commits/.tmp-" + s.id + "-2"}
+	late := u.temp
+	must(t, u.settle(ctx, c), os.WriteFile(late, nil, 0o600))
+	_, err = s.Sweep(ctx)
+	must(t, err)
+	noTemps(t, dir)
 }
 
 // hasty opens a store with a short timeout, or with one that is just long enough for
@@ -349,8 +366,6 @@ func TestSlowNetwork(t *testing.T) {
 	for i := range 40 {
 		must(t, s.Put(ctx, fmt.Sprintf("shards/%02d/x", i), nil))
 	}
-	const rtt = 50 * time.Millisecond
-	p.SetLatency(rtt / 2)
 	data := noise(4 << 20)
 	n := 0
 	for _, c := range []struct {
@@ -363,7 +378,9 @@ func TestSlowNetwork(t *testing.T) {
 		{"get a range", 90, func() { must(t, backend.ReadRange(ctx, s, "packs/a", 1000, make([]byte, 3<<20))) }}, // of 98; 3
 		{"list", 120, func() { listed(t, s, "shards/") }},                                                        // of 160; 44
 	} {
-		for tries := 10; ; tries-- { // others may hold everything up now and then
+		// Others may hold everything up, but not while the round trips become longer.
+		for rtt, tries := 50*time.Millisecond, 6; ; rtt, tries = 2*rtt, tries-1 {
+			p.SetLatency(rtt / 2)
 			begin := time.Now()
 			c.f()
 			took := float64(time.Since(begin)) / float64(rtt)

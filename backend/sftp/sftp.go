@@ -146,13 +146,21 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	// Errors of the first connection are told at once, not after a minute.
-	if err := s.retry(ctx, func(ctx context.Context, c *conn) error { return s.look(ctx, c) }); err != nil {
-		err = s.failed("open", "", unreachable(err))
-		s.Close()
+	if err := s.reach(ctx); err != nil {
 		return nil, err
 	}
 	return s, nil
+}
+
+// reach looks at the place for the first time, and closes the store if it cannot be
+// seen. Errors of the first connection are told at once, not after a minute.
+func (s *Store) reach(ctx context.Context) error {
+	if err := s.retry(ctx, func(ctx context.Context, c *conn) error { return s.look(ctx, c) }); err != nil {
+		err = s.failed("open", "", unreachable(err))
+		s.Close()
+		return err
+	}
+	return nil
 }
 
 func newStore(cfg Config) (*Store, error) {

@@ -44,7 +44,8 @@ type upload struct {
 
 	temp    string // of the latest attempt, as long as it may exist
 	sent    bool   // the target was asked for, and no answer has come
-	stamp   int64  // the mark on temp, Unix seconds; 0: none
+	stamp   int64  // the mark that temp was to get, Unix seconds; 0: none
+	marked  bool   // and has
 	decided bool   // the server has answered: verdict is nil or fs.ErrExist
 	verdict error  // what is left to do is to make it durable
 }
@@ -251,19 +252,26 @@ func (u *upload) settle(ctx context.Context, c *conn) error {
 	}
 	temp := u.temp
 	// A link is another name of the same file: mark one and look at the other.
-	if u.exclusive && u.sent && u.stamp == 0 {
-		var b [4]byte
-		rand.Read(b[:])
-		stamp := 1<<30 + int64(binary.BigEndian.Uint32(b[:])>>2)
-		at := time.Unix(stamp, 0)
+	// The mark stays the same: a request over a connection that broke may be carried
+	// out late.
+	if u.exclusive && u.sent && !u.marked {
+		if u.stamp == 0 {
+			var b [4]byte
+			rand.Read(b[:])
+			u.stamp = 1<<30 + int64(binary.BigEndian.Uint32(b[:])>>2)
+		}
+		at := time.Unix(u.stamp, 0)
 		switch err := do(ctx, c, func() error { return c.client.Chtimes(temp, at, at) }); {
 		case err == nil:
-			u.stamp = stamp
+			u.marked = true
 		case !errors.Is(err, fs.ErrNotExist):
 			return err
 		}
 	}
-	if err := do(ctx, c, func() error { return c.client.Remove(temp) }); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	switch err := do(ctx, c, func() error { return c.client.Remove(temp) }); {
+	case errors.Is(err, fs.ErrNotExist):
+		u.s.remember(temp) // the request that makes it may be carried out yet
+	case err != nil:
 		return err
 	}
 	if u.exclusive && u.sent { // a rename can be repeated
@@ -273,7 +281,7 @@ func (u *upload) settle(ctx context.Context, c *conn) error {
 		}
 		u.decided = landed
 	}
-	u.temp, u.sent, u.stamp = "", false, 0
+	u.temp, u.sent, u.stamp, u.marked = "", false, 0, false
 	return nil
 }
 
@@ -285,8 +293,10 @@ func (u *upload) landed(ctx context.Context, c *conn) (bool, error) {
 		return false, nil
 	case err != nil:
 		return false, err
-	case u.stamp != 0:
-		return info.ModTime().Unix() == u.stamp, nil
+	case u.stamp != 0 && info.ModTime().Unix() == u.stamp:
+		return true, nil
+	case u.marked:
+		return false, nil
 	}
 	// The temporary file was gone before it could be marked: somebody has
 	// swept it away.

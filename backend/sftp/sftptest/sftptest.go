@@ -178,31 +178,61 @@ func (s *Server) Restart() {
 	s.t.Fatalf("the server does not listen: %s", text)
 }
 
-// Kill ends the server and its sessions at once, as a power cut would. Nothing
-// happens if it is not running.
+// Kill ends the server and its sessions at once, as a power cut would: when it
+// returns, none of them does anything any more. Nothing happens if it is not running.
 func (s *Server) Kill() {
 	if s.process == nil {
 		return
 	}
-	sessions := descendants(s.process.Process.Pid)
+	// Who is stopped starts nobody else: all are known when there are no more than before.
+	top := s.process.Process.Pid
+	sessions := []int{}
+	for before := -1; before != len(sessions); {
+		for _, pid := range append(sessions, top) {
+			_ = syscall.Kill(pid, syscall.SIGSTOP)
+		}
+		for _, pid := range append(sessions, top) {
+			s.await(pid, "TtZX")
+		}
+		before, sessions = len(sessions), descendants(top)
+	}
 	_ = s.process.Process.Kill()
 	for _, pid := range sessions {
 		_ = syscall.Kill(pid, syscall.SIGKILL)
 	}
 	_ = s.process.Wait()
+	for _, pid := range sessions { // what one has begun to ask of the system it may finish
+		s.await(pid, "ZX")
+	}
 	s.process = nil
+}
+
+// await waits until a process is gone, or in one of these states of /proc/pid/stat.
+func (s *Server) await(pid int, states string) {
+	for deadline := time.Now().Add(startTime); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+		fields := stat(fmt.Sprintf("/proc/%d/stat", pid))
+		if len(fields) == 0 || strings.Contains(states, fields[0]) {
+			return
+		}
+	}
+	s.t.Errorf("process %d of the server does not end", pid)
+}
+
+// stat returns what /proc/pid/stat tells after the name: the state, the parent, and
+// more. It is empty if there is no such process.
+func stat(file string) []string {
+	data, err := os.ReadFile(file)
+	if err != nil {
+		return nil
+	}
+	return strings.Fields(string(data[strings.LastIndexByte(string(data), ')')+1:]))
 }
 
 // descendants returns the processes that pid has started, directly or not.
 func descendants(pid int) (list []int) {
 	stats, _ := filepath.Glob("/proc/[0-9]*/stat")
 	for _, f := range stats {
-		data, err := os.ReadFile(f)
-		if err != nil {
-			continue
-		}
-		// "pid (name) state ppid ..."
-		fields := strings.Fields(string(data[strings.LastIndexByte(string(data), ')')+1:]))
+		fields := stat(f)
 		if len(fields) < 2 || fields[1] != strconv.Itoa(pid) {
 			continue
 		}
