@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -68,6 +69,7 @@ func TestRoleHiccup(t *testing.T) {
 		t.Fatal(err)
 	}
 	many := []int{503, 503, 503, 503, 503, 503, 503, 503}
+	always := func(status int) []int { return slices.Repeat([]int{status}, 8) } // whichever request is answered in time
 	for _, c := range []struct {
 		name string
 		sts  bool
@@ -79,12 +81,12 @@ func TestRoleHiccup(t *testing.T) {
 	}{
 		{name: "unwell", plan: []int{503, 500, 429}, n: 4},
 		{name: "unwell for long", plan: many, kind: backend.ErrUnreachable, text: "503 Service Unavailable", n: 5},
-		{name: "refuses", plan: []int{403}, kind: backend.ErrPermission, text: "403 Forbidden", n: 1},
+		{name: "refuses", plan: always(403), kind: backend.ErrPermission, text: "403 Forbidden", n: 1},
 		{name: "STS unwell", sts: true, plan: []int{503, 500}, n: 3},
 		{name: "STS cannot ask", sts: true, body: stsError("IDPCommunicationError"), plan: []int{400, 400}, n: 3},
 		{name: "STS throttles", sts: true, body: stsError("Throttling"), plan: []int{400}, n: 2},
-		{name: "STS refuses", sts: true, body: stsError("AccessDenied\x1b[2J"), plan: []int{403}, kind: backend.ErrPermission, text: "ask for the role's credentials", n: 1},
-		{name: "STS refuses the token", sts: true, body: stsError("InvalidIdentityToken"), plan: []int{400}, kind: backend.ErrPermission, text: "planned InvalidIdentityToken", n: 1},
+		{name: "STS refuses", sts: true, body: stsError("AccessDenied\x1b[2J"), plan: always(403), kind: backend.ErrPermission, text: "ask for the role's credentials", n: 1},
+		{name: "STS refuses the token", sts: true, body: stsError("InvalidIdentityToken"), plan: always(400), kind: backend.ErrPermission, text: "planned InvalidIdentityToken", n: 1},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			noCredentials(t, t.TempDir())

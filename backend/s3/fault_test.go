@@ -75,7 +75,8 @@ func TestTemporary(t *testing.T) {
 			s = hasty
 		}
 		for _, op := range c.ops {
-			name := fmt.Sprintf("packs/%d-%s", i, op)
+			dir := fmt.Sprintf("packs/%d-%s/", i, op) // where nothing is that the store of another request came to late
+			name := dir + "x"
 			f.do(until(op, 2, c.fault))
 			store := s.Put
 			if op == OpCreate {
@@ -91,7 +92,7 @@ func TestTemporary(t *testing.T) {
 					t.Errorf("%+v of %s: look: %v", c.fault, op, err)
 				}
 			}
-			if info, err := first(s); err != nil || info.Name != name {
+			if info, err := firstOf(s, dir); err != nil || info.Name != name {
 				t.Errorf("%+v of %s: list: %v, %v", c.fault, op, info, err)
 			}
 			if err := s.Delete(bg, name); err != nil {
@@ -162,8 +163,11 @@ func TestFinal(t *testing.T) {
 }
 
 // first returns the first object of the whole listing.
-func first(s *Store) (backend.Info, error) {
-	for info, err := range s.List(bg, "") {
+func first(s *Store) (backend.Info, error) { return firstOf(s, "") }
+
+// firstOf returns the first object of the listing of a directory.
+func firstOf(s *Store, dir string) (backend.Info, error) {
+	for info, err := range s.List(bg, dir) {
 		return info, err
 	}
 	return backend.Info{}, nil

@@ -116,7 +116,7 @@ func TestDescriptors(t *testing.T) {
 			_, _ = d.Sweep()
 		}
 	}
-	if after := count(); after != before {
+	if after := count(); after > before { // fewer, when something else lets go of one meanwhile
 		t.Errorf("%d descriptors were open, now %d", before, after)
 	}
 }
