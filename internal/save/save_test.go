@@ -196,8 +196,9 @@ func TestUnchanged(t *testing.T) {
 // what changes inside is what the backup has, and a stream is read once.
 func TestPrewarm(t *testing.T) {
 	p := newPlace(t)
-	for i := range 40 {
-		p.write(fmt.Sprintf("big/%d", i), uint64(i), 100<<10)
+	const files, each = 40, 100 << 10
+	for i := range files {
+		p.write(fmt.Sprintf("big/%d", i), uint64(i), each)
 	}
 	p.write("log", 50, 10<<10)
 	var before, inside int64
@@ -221,7 +222,7 @@ func TestPrewarm(t *testing.T) {
 	if report.Outcome != Committed || !report.Backup.Complete() {
 		t.Fatalf("%+v", report)
 	}
-	if before < 4<<20 || inside > 256<<10 {
+	if before < files*each || inside > 256<<10 {
 		t.Errorf("%d bytes were stored before, %d inside", before, inside)
 	}
 	if dumps != 1 {
