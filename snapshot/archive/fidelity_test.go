@@ -101,6 +101,7 @@ func testXattrs(t *testing.T, dir string) {
 	set(file, "system.posix_acl_access", access)
 	set(filepath.Join(dir, "d"), "system.posix_acl_default", access)
 	set(filepath.Join(dir, "d"), "trusted.empty", nil)
+	set(link, xfsACL+"OTHER", []byte("left out"))
 	set(link, "trusted.onlink", []byte("of the link"))
 	set(filepath.Join(dir, "p"), "trusted.onpipe", []byte("of the pipe"))
 	user := unix.Setxattr(file, "user.long", long, 0) == nil && unix.Setxattr(file, "user.edge", long[:1024], 0) == nil

@@ -41,6 +41,10 @@ type device struct {
 	noFlags [2]atomic.Bool // of files; of directories
 }
 
+// xfsACL begins the names under which XFS tells root of the ACLs again, in a form of its
+// own. Who restored them would undo what was done to the owners in the ACLs.
+const xfsACL = "trusted.SGI_ACL_"
+
 // maxAttr is the system's limit for a value and for a list of names.
 const maxAttr = 64 << 10
 
@@ -106,7 +110,7 @@ func (a *attrReader) read(ctx context.Context, t attrTarget, d *device, n *snaps
 	}
 	var missing error
 	for raw := range bytes.SplitSeq(a.list[:size], []byte{0}) {
-		if len(raw) == 0 {
+		if len(raw) == 0 || bytes.HasPrefix(raw, []byte(xfsACL)) {
 			continue
 		}
 		name := string(raw)

@@ -123,6 +123,7 @@ const (
 	aclAccess  = "system.posix_acl_access"
 	aclDefault = "system.posix_acl_default"
 	capability = "security.capability"
+	xfsACL     = "trusted.SGI_ACL_" // begins the names of the same ACLs in the form of XFS
 )
 
 func (w *worker) setXattrs(o object, m metadata, own ownership) (a attributes) {
@@ -150,7 +151,7 @@ func (w *worker) setXattrs(o object, m metadata, own ownership) (a attributes) {
 	}
 	for i := range want {
 		x := &want[i]
-		if w.opts.Xattr != nil && !w.opts.Xattr(x.Name) {
+		if w.opts.Xattr != nil && !w.opts.Xattr(x.Name) || strings.HasPrefix(x.Name, xfsACL) {
 			continue
 		}
 		value, err := w.xattrValue(x)
@@ -195,7 +196,7 @@ func (w *worker) managed(name string) bool {
 	case name == aclAccess, name == aclDefault, name == capability:
 		return true
 	}
-	return strings.HasPrefix(name, "user.") || w.uid == 0 && strings.HasPrefix(name, "trusted.")
+	return strings.HasPrefix(name, "user.") || w.uid == 0 && strings.HasPrefix(name, "trusted.") && !strings.HasPrefix(name, xfsACL)
 }
 
 func (w *worker) xattrValue(x *snapshot.Xattr) ([]byte, error) {

@@ -118,6 +118,23 @@ func getXattr(path, name string) string {
 	return string(b[:n])
 }
 
+// TestACLOfXFS: the second form of an ACL that XFS shows is not set, since it holds the
+// owners of before.
+func TestACLOfXFS(t *testing.T) {
+	s := newStore()
+	for _, which := range []string{"FILE", "DEFAULT"} {
+		target := t.TempDir()
+		root := s.tree(dirOf("", s.fileOf("f", "x").with(func(n *snapshot.Node) {
+			n.Xattrs = []snapshot.Xattr{{Name: xfsACL + which, Value: []byte("x")}}
+		})))
+		rep := restoreTo(t, s, root, target)
+		noProblems(t, rep)
+		if got := listXattrs(filepath.Join(target, "v/f")); len(got) > 0 || rep.NoticeCount > 0 {
+			t.Errorf("%s: attributes %q, notices %v", which, got, rep.Notices)
+		}
+	}
+}
+
 // TestMapOddACL: what is no ACL is passed on as it is, for the system to refuse.
 func TestMapOddACL(t *testing.T) {
 	w := &worker{run: &run{owners: newOwners(true, []OwnerRule{{ID: 1, To: 2}})}}
