@@ -82,8 +82,8 @@ vaes: ## tests of the splitter on an emulated amd64 that has VAES
 		else echo "no qemu with VAES: skipped"; test "$$CI" != true; fi)
 
 race: ## tests of the concurrent packages, with the race detector; campaigns are left to unit
-	$(call timed,race,CGO_ENABLED=1 .ci/in-memory $(GO) test -race -short -timeout 10m $(RACE) && \
-		CGO_ENABLED=1 .ci/in-memory $(GO) test -race -short -timeout 10m -run '$(RACE_SCRIPTS)' ./cmd/vault)
+	$(call timed,race,CGO_ENABLED=1 .ci/in-memory $(GO) test -race -short -timeout 30m $(RACE) && \
+		CGO_ENABLED=1 .ci/in-memory $(GO) test -race -short -timeout 30m -run '$(RACE_SCRIPTS)' ./cmd/vault)
 
 race-all: ## every test with the race detector, campaigns included; takes long
 	CGO_ENABLED=1 $(GO) test -race -timeout 60m ./...
@@ -114,7 +114,7 @@ sim-long: ## a million schedules
 	SIM_N=1000000 SIM_MINUTES=100000 $(GO) test -v -count=1 -timeout 0 ./internal/sim
 
 e2e: ## applications from backup to restore on another host, by themselves; they are part of test
-	$(GO) test -count=1 -v -timeout 10m ./internal/app/e2e
+	$(GO) test -count=1 -v -timeout 30m ./internal/app/e2e
 
 golden: ## write the golden outputs of tests anew; read the diff before you commit it
 	@UPDATE_GOLDEN=1 $(GO) test -count=1 ./...
