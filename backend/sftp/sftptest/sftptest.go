@@ -230,14 +230,17 @@ func stat(file string) []string {
 
 // descendants returns the processes that pid has started, directly or not.
 func descendants(pid int) (list []int) {
+	children := map[string][]int{}
 	stats, _ := filepath.Glob("/proc/[0-9]*/stat")
 	for _, f := range stats {
-		fields := stat(f)
-		if len(fields) < 2 || fields[1] != strconv.Itoa(pid) {
-			continue
+		if fields := stat(f); len(fields) > 1 {
+			child, _ := strconv.Atoi(filepath.Base(filepath.Dir(f)))
+			children[fields[1]] = append(children[fields[1]], child)
 		}
-		child, _ := strconv.Atoi(filepath.Base(filepath.Dir(f)))
-		list = append(append(list, child), descendants(child)...)
+	}
+	list = append(list, children[strconv.Itoa(pid)]...)
+	for i := 0; i < len(list); i++ {
+		list = append(list, children[strconv.Itoa(list[i])]...)
 	}
 	return list
 }
