@@ -89,7 +89,7 @@ race-all: ## every test with the race detector, campaigns included; takes long
 	CGO_ENABLED=1 $(GO) test -race -timeout 60m ./...
 
 unit: ## all tests, without the race detector; 20,000 simulated schedules among them
-	$(call timed,unit,SIM_N=$${SIM_N:-20000} SIM_MINUTES=15 $(GO) test -timeout 30m ./...)
+	$(call timed,unit,SIM_N=$${SIM_N:-20000} SIM_MINUTES=15 $(GO) test -timeout 60m ./...)
 
 lint: fmt vet ## gofmt and go vet
 
