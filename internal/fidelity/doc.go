@@ -16,7 +16,8 @@
 //
 // Caveats. Access, change and birth times are not compared: nothing can set all
 // of them. Holes shorter than a limit that the caller gives count as data.
-// Inode flags by which a file system describes its own layout are left aside.
+// Inode flags by which a file system describes its own layout are left aside, and so is
+// the second form in which XFS shows an ACL.
 // A scan holds the whole tree in memory, but for contents, of which it has
 // digests. The package needs Linux; elsewhere it is empty.
 package fidelity

@@ -251,7 +251,7 @@ func xattrs(path string) (map[string]string, error) {
 	}
 	out := map[string]string{}
 	for _, name := range strings.Split(strings.TrimSuffix(string(buf[:n]), "\x00"), "\x00") {
-		if name == "" {
+		if name == "" || strings.HasPrefix(name, "trusted.SGI_ACL_") { // an ACL once more, as XFS stores it
 			continue
 		}
 		value := make([]byte, 1<<16)
