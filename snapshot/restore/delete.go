@@ -16,20 +16,19 @@ var errMount = errors.New("another file system is mounted here")
 
 // locateHome finds out what the directory of the repository is.
 func (r *run) locateHome() {
-	r.homeless = true
 	if r.opts.Repository == "" {
 		return
 	}
 	if h, st, err := openTarget(r.opts.Repository); err == nil {
 		h.close()
-		r.home, r.homeless = st.id, false
+		r.home = &st.id
 	}
 }
 
 // isHome reports whether an entry is the directory of the repository. That Delete
 // would remove it, while it is read, is the last thing that anybody wants.
 func (r *run) isHome(st info) bool {
-	return !r.homeless && st.typ == snapshot.Directory && st.id.same(r.home)
+	return r.home != nil && st.typ == snapshot.Directory && st.id.same(*r.home)
 }
 
 // deleteExtras removes what d had and the backup does not have, as far as it is

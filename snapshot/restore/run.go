@@ -33,8 +33,7 @@ type run struct {
 	// paths below the target. Delete spares them.
 	places map[string]struct{}
 
-	home     identity // of the repository's directory; none if homeless
-	homeless bool
+	home *identity // of the repository's directory; nil: none on this machine
 
 	// makeSpill makes a file without a name in the root of a volume.
 	makeSpill func(root *dir) (file, error)
